@@ -1,0 +1,95 @@
+"""Public facts: all that an analysis may know. No row count, no histogram, no file size can be said here.
+
+Everything comes from a table's contract (attested by its owner with a basis) or from frozen public
+tables. That limits, engine, price, denial and `explain` depend on nothing else is kept by the type:
+functions that decide take a `PublicFacts` and have no other source.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from privacy.dp.plan import Node
+from privacy.dp.types import DataType, Value
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """What a contract says of one column."""
+
+    name: str
+    type: DataType
+    nullable: bool = True
+    low: float | int | None = None
+    """Smallest value the contract admits, in the column's own unit; values below are clamped."""
+    high: float | int | None = None
+    scale: int = 0
+    """Decimal digits kept: the lake stores DOUBLE columns as the integer `round(value * 10**scale)`."""
+    domain: tuple[Value, ...] | None = None
+    """All values that ingest lets through, in key order; None means open."""
+    step: float | int | None = None
+    """Grid of quantile answers, in the column's own unit; None means (high − low) / 10 000."""
+    unit: str = ""
+    """Unit of measure, such as `元`, `万元`, `kWh`."""
+    description: str = ""
+    grade: str = "G1"
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What a contract says of one table."""
+
+    name: str
+    version: str
+    """Identity of the stored data version."""
+    columns: tuple[ColumnFacts, ...]
+    unit_domain: str | None = None
+    """Domain of the protected unit, such as `enterprise`; None means the table is public."""
+    unit_column: str | None = None
+    unique_keys: tuple[tuple[str, ...], ...] = ()
+    """Each contains the unit column; its columns are never null (asserted at ingest)."""
+    max_rows_per_unit: int | None = None
+    max_units: int | None = None
+    """Public cap on units of the whole domain, for the overflow proof and the total delta."""
+    cohorts: tuple[int, ...] = ()
+    """Epochs (calendar years) in which units of this version were first seen in the domain."""
+    contract_digest: str = ""
+    description: str = ""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether rows belong to protected units."""
+        return self.unit_domain is not None
+
+    def column(self, name: str) -> ColumnFacts:
+        """Return the facts of a column; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+class PublicData(Protocol):
+    """Exact answers about public relations (frozen public tables and the client's own frames)."""
+
+    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
+        """Return the distinct tuples of these columns of a public plan, sorted, nulls first."""
+        ...
+
+    def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
+        """Return the largest number of rows of a public plan that share these columns' values."""
+        ...
+
+    def evaluate(self, node: Node) -> tuple[tuple[Value, ...], ...]:
+        """Return all rows of a small public plan, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublicFacts:
+    """The whole input of an analysis besides the question."""
+
+    tables: Mapping[str, TableFacts]
+    data: PublicData = field(repr=False)
+    cohorts: tuple[int, ...] | None = None
+    """Cohorts that the question is restricted to (`lab.cohorts`); None means all."""

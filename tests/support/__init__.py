@@ -1,0 +1,1 @@
+"""Real stand-ins and oracles that the tests share."""

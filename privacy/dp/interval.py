@@ -305,7 +305,11 @@ def _ceil(expr: Apply, columns: Mapping[int, Interval]) -> Interval:
 def _round(expr: Apply, columns: Mapping[int, Interval]) -> Interval:
     a = bounds(expr.args[0], columns)
     digits = 0
-    if len(expr.args) > 1 and isinstance(expr.args[1], Const) and isinstance(expr.args[1].value, int):
+    if (
+        len(expr.args) > 1
+        and isinstance(expr.args[1], Const)
+        and isinstance(expr.args[1].value, int)
+    ):
         digits = expr.args[1].value
     slack = 10 ** max(-digits, 0) if digits <= 0 else 1
     return _safe(a.low - slack, a.high + slack)

@@ -130,13 +130,13 @@ def _call_text(call: Call, args: list[str]) -> str:
     if default is not None and len(args) == default[0]:
         args = [*args, default[1]]
     match function, args:
-        case ("!=" | "<>"), [left, right]:
+        case (("!=" | "<>"), [left, right]):
             return f"(NOT ({left} = {right}))"
-        case ("not" | "!"), [operand]:
+        case (("not" | "!"), [operand]):
             return f"(NOT {operand})"
         case "-", [operand]:
             return f"(- {operand})"
-        case ("+" | "positive"), [operand]:
+        case (("+" | "positive"), [operand]):
             return f"(+ {operand})"
         case "isnull", [operand]:
             return f"({operand} IS NULL)"

@@ -203,9 +203,7 @@ class Slice:
         return self.child.columns
 
 
-Node = (
-    Scan | Local | Project | Where | JoinOn | UnionAll | DistinctOn | Group | SortBy | Slice
-)
+Node = Scan | Local | Project | Where | JoinOn | UnionAll | DistinctOn | Group | SortBy | Slice
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -229,4 +227,17 @@ def references(expr: Expr) -> frozenset[int]:
         case Const():
             return frozenset()
         case Apply():
-            return frozenset().union(*(references(a) for a in expr.args)) if expr.args else frozenset()
+            return (
+                frozenset().union(*(references(a) for a in expr.args)) if expr.args else frozenset()
+            )
+
+
+def walk(node: Node) -> list[Node]:
+    """Return `node` and all nodes below it, without recursion: chains may be long."""
+    found: list[Node] = []
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        found.append(current)
+        stack.extend(children(current))
+    return found

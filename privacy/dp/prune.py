@@ -38,7 +38,9 @@ def prune(node: Node, needed: frozenset[int] | None = None) -> Node:
         case Where():
             return Where(prune(node.child, wanted | references(node.predicate)), node.predicate)
         case JoinOn():
-            used = wanted | (references(node.condition) if node.condition is not None else frozenset())
+            used = wanted | (
+                references(node.condition) if node.condition is not None else frozenset()
+            )
             left = prune(node.left, used & _ids(node.left))
             right = prune(node.right, used & _ids(node.right))
             available = _ids(left)

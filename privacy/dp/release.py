@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privacy.dp.accuracy import gaussian_half_width, ratio_half_width, selection_rank_error
-from privacy.dp.analysis import Draw, Output, ReleasePlan
+from privacy.dp.draw import Draw, Output, ReleasePlan
 from privacy.dp.exact import Measure
 from privacy.dp.mechanism import (
     LIBRARY,

@@ -78,27 +78,36 @@ Aggregator = Callable[[Call, tuple[Expr, ...]], Expr]
 
 
 class ExpressionResolver:
-    """Resolves expressions over one input and remembers which of its columns were used."""
+    """Resolves expressions over one input."""
 
     def __init__(
-        self, relation: Relation, *, below: bool = False, aggregate: Aggregator | None = None
+        self,
+        relation: Relation,
+        *,
+        below: bool = False,
+        aggregate: Aggregator | None = None,
+        inner: Relation | None = None,
     ) -> None:
-        """Look names up in `relation`, with `below` also under its last select."""
+        """Look names up in `relation`, with `below` also under its last select.
+
+        `inner` is the input of an aggregate whose output `relation` is: arguments of aggregate calls
+        are looked up there, other names only if `relation` has no such column.
+        """
         self._relation = relation
         self._below = below
         self._aggregate = aggregate
-        self.used: set[int] = set()
-        """Ids of the columns that names were resolved to."""
+        self._inner = inner
 
     def resolve(self, expression: Expression) -> Expr:
         """Return the typed form of `expression`."""
         result = drive(self._resolve(expression, inside=False))
-        if size(result) > MAX_EXPRESSION_SIZE:
+        parts = size(result)
+        if parts > MAX_EXPRESSION_SIZE:
             raise Refusal(
                 "TOO_LARGE",
-                f"One expression has {size(result)} parts; at most {MAX_EXPRESSION_SIZE} are allowed. "
+                f"One expression has {parts} parts; at most {MAX_EXPRESSION_SIZE} are allowed. "
                 "Compute it in steps with withColumn, or join with a table of values.",
-                f"一个表达式有 {size(result)} 个组成部分，上限为 {MAX_EXPRESSION_SIZE}。"
+                f"一个表达式有 {parts} 个组成部分，上限为 {MAX_EXPRESSION_SIZE}。"
                 "请用 withColumn 分步计算，或与取值表连接。",
             )
         return result
@@ -117,7 +126,7 @@ class ExpressionResolver:
     def _resolve(self, expression: Expression, *, inside: bool) -> Steps[Expr]:
         match expression:
             case Name():
-                return self._read(find(self._relation, expression, below=self._below))
+                return as_ref(self._find(expression, inside=inside).column)
             case Literal():
                 return Const(expression.value, expression.type)
             case Alias():
@@ -133,11 +142,12 @@ class ExpressionResolver:
                     "`*` 只能用于选择列表和 count(*)。",
                 )
             case Call():
-                return (yield self._call(expression, inside=inside))
+                called: Expr = yield self._call(expression, inside=inside)
+                return called
 
     def _call(self, call: Call, *, inside: bool) -> Steps[Expr]:
         function = call.function.lower()
-        is_aggregate = function in AGGREGATES
+        aggregate = self._aggregate if function in AGGREGATES else None
         if function in REFUSED_AGGREGATES:
             raise Refusal(
                 "UNSUPPORTED",
@@ -145,7 +155,7 @@ class ExpressionResolver:
                 f"{', '.join(sorted(AGGREGATES))}.",
                 f"此处不支持聚合函数 `{function}`。可用：{'、'.join(sorted(AGGREGATES))}。",
             )
-        if is_aggregate and (inside or self._aggregate is None):
+        if function in AGGREGATES and (inside or aggregate is None):
             raise _misplaced(function, nested=inside)
         if call.distinct and function != "count":
             raise Refusal(
@@ -154,46 +164,108 @@ class ExpressionResolver:
                 f"不支持 `{function}(DISTINCT …)`，仅支持对主体的 count(DISTINCT …)。",
             )
         args: list[Expr] = []
-        for arg in self._expanded(call) if is_aggregate else call.args:
-            resolved: Expr = yield self._resolve(arg, inside=inside or is_aggregate)
-            args.append(resolved)
-        if is_aggregate and self._aggregate is not None:
-            return self._aggregate(call, tuple(args))
+        for arg in call.args:
+            if isinstance(arg, Star) and function == "count":
+                args += self._counted(arg, distinct=call.distinct)
+            else:
+                resolved: Expr = yield self._resolve(arg, inside=inside or aggregate is not None)
+                args.append(resolved)
+        if aggregate is not None:
+            return aggregate(call, tuple(args))
         return functions.call(function, tuple(args))
 
-    def _expanded(self, call: Call) -> tuple[Expression, ...]:
-        """Return the arguments of an aggregate: `count(*)` counts rows, other stars are columns."""
-        if call.function.lower() != "count":
-            return call.args
-        args: list[Expression] = []
-        for arg in call.args:
-            if isinstance(arg, Star) and not call.distinct:
-                args.append(Literal(1, DataType.INTEGER))
-            elif isinstance(arg, Star):
-                args += [Placed(f) for f in expand(self._relation, arg)]  # type: ignore[misc]
-            else:
-                args.append(arg)
-        return tuple(args)
+    def _counted(self, star: Star, *, distinct: bool) -> list[Expr]:
+        """Return what `count(*)` counts: rows, or for DISTINCT the tuples of all columns."""
+        if distinct:
+            return [as_ref(f.column) for f in expand(self._inner or self._relation, star)]
+        return [Const(1, DataType.INTEGER)]
 
-    def _read(self, found: Field) -> Ref:
-        self.used.add(found.column.id)
-        return as_ref(found.column)
+    def _find(self, name: Name, *, inside: bool) -> Field:
+        if self._inner is None:
+            return find(self._relation, name, below=self._below)
+        if inside:
+            return find(self._inner, name, below=False)
+        try:
+            return find(self._relation, name, below=self._below)
+        except Refusal as refusal:
+            if refusal.code != "UNKNOWN_COLUMN":
+                raise
+            try:
+                return find(self._inner, name, below=False)
+            except Refusal:
+                raise refusal from None
 
 
-def size(expr: Expr) -> int:
-    """Return the number of parts of `expr` written out as a tree, without walking shared parts twice."""
-    sizes: dict[int, int] = {}
+def parts(expr: Expr) -> list[Expr]:
+    """Return the distinct objects that make up `expr`, arguments before their function."""
+    done: set[int] = set()
+    ordered: list[Expr] = []
     stack = [expr]
     while stack:
         top = stack[-1]
-        args = top.args if isinstance(top, Apply) else ()
-        waiting = [a for a in args if id(a) not in sizes]
+        waiting = [a for a in top.args if id(a) not in done] if isinstance(top, Apply) else []
         if waiting:
             stack += waiting
-        else:
-            sizes[id(top)] = 1 + sum(sizes[id(a)] for a in args)
-            stack.pop()
+            continue
+        stack.pop()
+        if id(top) not in done:
+            done.add(id(top))
+            ordered.append(top)
+    return ordered
+
+
+def size(expr: Expr) -> int:
+    """Return the number of parts of `expr` when written out as a tree."""
+    sizes: dict[int, int] = {}
+    for part in parts(expr):
+        args = part.args if isinstance(part, Apply) else ()
+        sizes[id(part)] = 1 + sum(sizes[id(a)] for a in args)
     return sizes[id(expr)]
+
+
+def columns_of(expr: Expr) -> frozenset[int]:
+    """Return the ids of all columns that `expr` reads, however deep it is."""
+    return frozenset(p.id for p in parts(expr) if isinstance(p, Ref))
+
+
+def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Return `expr` with every part replaced for which `change` gives something, outermost first."""
+    return drive(_rewrite(expr, change))
+
+
+def _rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Steps[Expr]:
+    changed = change(expr)
+    if changed is not None:
+        return changed
+    if not isinstance(expr, Apply):
+        return expr
+    args: list[Expr] = []
+    for arg in expr.args:
+        rewritten: Expr = yield _rewrite(arg, change)
+        args.append(rewritten)
+    return Apply(expr.function, tuple(args), expr.type, expr.nullable)
+
+
+class Interner:
+    """Numbers expressions so that equal ones share a number, without comparing deep trees."""
+
+    def __init__(self) -> None:
+        """Start with nothing known."""
+        self._numbers: dict[tuple[object, ...], int] = {}
+
+    def number(self, expr: Expr) -> int:
+        """Return the same number for structurally equal expressions and for no others."""
+        known: dict[int, int] = {}
+        for part in parts(expr):
+            match part:
+                case Ref():
+                    shape: tuple[object, ...] = ("ref", part.id)
+                case Const():
+                    shape = ("const", part.type, repr(part.value))
+                case Apply():
+                    shape = (part.function, part.type, *(known[id(a)] for a in part.args))
+            known[id(part)] = self._numbers.setdefault(shape, len(self._numbers))
+        return known[id(expr)]
 
 
 def has_aggregate(expression: Expression) -> bool:

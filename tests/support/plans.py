@@ -125,7 +125,9 @@ def random_world(rng: random.Random, units: int = 3) -> World:
                 tables[name].append({UNIT: unit, RANK: rank, COHORT: cohort, **row})
             assert table.is_private
     tables["one"] = [{"d": d, "w": rng.randint(-2, 5)} for d in ("p", "q", "z")]
-    tables["many"] = [{"d": rng.choice("pqr"), "w": rng.randint(-2, 5)} for _ in range(rng.randint(1, 5))]
+    tables["many"] = [
+        {"d": rng.choice("pqr"), "w": rng.randint(-2, 5)} for _ in range(rng.randint(1, 5))
+    ]
     return World(tables)
 
 
@@ -134,13 +136,20 @@ def _unit_rows(rng: random.Random, name: str, unit: int) -> list[Row]:
     if name == "reg":
         if rng.random() < 0.2:
             return []
-        return [{"u": u, "d": rng.choice("pqr"), "n": _maybe(rng, rng.randint(-9, 70)), "x": _real(rng)}]
+        return [
+            {"u": u, "d": rng.choice("pqr"), "n": _maybe(rng, rng.randint(-9, 70)), "x": _real(rng)}
+        ]
     if name == "tax":
         months = [m for m in (1, 2, 3, 4) if rng.random() < 0.8]
         g = _maybe(rng, rng.choice("ab"))
         return [
-            {"u": u, "m": m, "g": g if rng.random() < 0.6 else _maybe(rng, rng.choice("ab")),
-             "amt": _real(rng), "k": _maybe(rng, rng.randint(-9, 20))}
+            {
+                "u": u,
+                "m": m,
+                "g": g if rng.random() < 0.6 else _maybe(rng, rng.choice("ab")),
+                "amt": _real(rng),
+                "k": _maybe(rng, rng.randint(-9, 20)),
+            }
             for m in months
         ]
     if name == "util":
@@ -148,8 +157,12 @@ def _unit_rows(rng: random.Random, name: str, unit: int) -> list[Row]:
         return [{"u": u, "m": m, "t": t, "k": _maybe(rng, rng.randint(-9, 20))} for m, t in pairs]
     same = rng.random() < 0.5
     return [
-        {"u": u, "c": "s" if same else rng.choice("stu"), "g": "a" if same else _maybe(rng, rng.choice("ab")),
-         "amt": 7.0 if same else _real(rng)}
+        {
+            "u": u,
+            "c": "s" if same else rng.choice("stu"),
+            "g": "a" if same else _maybe(rng, rng.choice("ab")),
+            "amt": 7.0 if same else _real(rng),
+        }
         for _ in range(rng.randint(0, 7))
     ]
 
@@ -193,8 +206,16 @@ class PlanMaker:
     def relation(self, steps: int) -> Node:
         node: Node = self.scan(self.rng.choice(list(PRIVATE)))
         moves: list[Callable[[Node], Node]] = [
-            self.filtered, self.filtered, self.filtered, self.computed, self.joined_units,
-            self.joined_units, self.joined_public, self.union, self.distinct, self.per_unit,
+            self.filtered,
+            self.filtered,
+            self.filtered,
+            self.computed,
+            self.joined_units,
+            self.joined_units,
+            self.joined_public,
+            self.union,
+            self.distinct,
+            self.per_unit,
         ]
         for _ in range(steps):
             node = self.rng.choice(moves)(node)
@@ -246,12 +267,25 @@ class PlanMaker:
         if roll < 0.5:
             return ref
         if roll < 0.65:
-            return Apply("*", (ref, Const(self.rng.choice((-2, 3)) if column.type is not D else -1.5, column.type)), column.type)
+            return Apply(
+                "*",
+                (
+                    ref,
+                    Const(self.rng.choice((-2, 3)) if column.type is not D else -1.5, column.type),
+                ),
+                column.type,
+            )
         if roll < 0.8:
             return Apply("+", (ref, ref), column.type)
         if roll < 0.9:
-            return Apply("when", (self.predicate(node), ref, Const(1 if column.type is not D else 1.0, column.type)), column.type)
-        return Apply("greatest", (ref, Const(0 if column.type is not D else 0.0, column.type)), column.type)
+            return Apply(
+                "when",
+                (self.predicate(node), ref, Const(1 if column.type is not D else 1.0, column.type)),
+                column.type,
+            )
+        return Apply(
+            "greatest", (ref, Const(0 if column.type is not D else 0.0, column.type)), column.type
+        )
 
     def computed(self, node: Node) -> Node:
         value = self.number(node)
@@ -274,11 +308,15 @@ class PlanMaker:
         if self.rng.random() < 0.5:
             both = self.predicate(self.rng.choice((node, node, other)))
             condition = Apply("and", (condition, both), B)
-        kind = self.rng.choice((JoinKind.INNER, JoinKind.LEFT, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI))
+        kind = self.rng.choice(
+            (JoinKind.INNER, JoinKind.LEFT, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI)
+        )
         columns = node.columns
         if kind in (JoinKind.INNER, JoinKind.LEFT):
             # The second unit column must not pass for the first: it gets another name.
-            columns += tuple(Column(c.id, "u2" if c.name == "u" else c.name, c.type) for c in other.columns)
+            columns += tuple(
+                Column(c.id, "u2" if c.name == "u" else c.name, c.type) for c in other.columns
+            )
         return JoinOn(node, other, kind, condition, columns)
 
     def joined_public(self, node: Node) -> Node:
@@ -304,7 +342,11 @@ class PlanMaker:
         unit = self.unit_of(node)
         if unit is None:
             return node
-        others = [c.id for c in node.columns if c is not unit and c.type is not D and self.rng.random() < 0.4]
+        others = [
+            c.id
+            for c in node.columns
+            if c is not unit and c.type is not D and self.rng.random() < 0.4
+        ]
         return DistinctOn(node, (unit.id, *others))
 
     def per_unit(self, node: Node) -> Node:
@@ -336,9 +378,13 @@ class PlanMaker:
             unit = self.unit_of(node)
             if unit is not None:
                 ref = Ref(unit.id, S, unit.nullable)
-                return self.column("a", L, nullable=False), AggregateCall(AggregateKind.COUNT_DISTINCT, (ref,))
+                return self.column("a", L, nullable=False), AggregateCall(
+                    AggregateKind.COUNT_DISTINCT, (ref,)
+                )
         if roll < 0.93:
-            return self.column("a", D), AggregateCall(AggregateKind.QUANTILE, (value,), (self.rng.choice((100, 500, 900)),))
+            return self.column("a", D), AggregateCall(
+                AggregateKind.QUANTILE, (value,), (self.rng.choice((100, 500, 900)),)
+            )
         return self.column("a", D), AggregateCall(AggregateKind.VAR_POP, (value,))
 
     def final(self, node: Node) -> Group:
@@ -346,12 +392,24 @@ class PlanMaker:
         for _ in range(self.rng.randint(0, 2)):
             # Keys that came last through a join are where constants and fan-out go wrong.
             late = [c for c in node.columns[-4:] if c.type in (S, I, B)]
-            column = self.rng.choice(late) if late and self.rng.random() < 0.7 else self.pick(node, S, I, B)
-            if column is None or column.name in ("u", "u2") or any(k.id == column.id for k, _ in keys):
+            column = (
+                self.rng.choice(late)
+                if late and self.rng.random() < 0.7
+                else self.pick(node, S, I, B)
+            )
+            if (
+                column is None
+                or column.name in ("u", "u2")
+                or any(k.id == column.id for k, _ in keys)
+            ):
                 continue
             if self.rng.random() < 0.75:
                 keys.append((column, Ref(column.id, column.type, column.nullable)))
             else:
                 test = self.predicate(node)
                 keys.append((self.column("key", B), test))
-        return Group(node, tuple(keys), tuple(self.aggregate(node, inner=False) for _ in range(self.rng.randint(1, 3))))
+        return Group(
+            node,
+            tuple(keys),
+            tuple(self.aggregate(node, inner=False) for _ in range(self.rng.randint(1, 3))),
+        )

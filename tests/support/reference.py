@@ -162,7 +162,10 @@ class _Run:
                 return self._join(node)
             case UnionAll():
                 return [
-                    {**_hidden(r), **{o.id: r[c.id] for o, c in zip(node.columns, ch.columns, strict=True)}}
+                    {
+                        **_hidden(r),
+                        **{o.id: r[c.id] for o, c in zip(node.columns, ch.columns, strict=True)},
+                    }
                     for ch in node.children
                     for r in self.rows(ch)
                 ]
@@ -348,7 +351,9 @@ _SCALAR: Mapping[str, Callable[..., Any]] = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "/": _divide,
-    "%": lambda a, b: None if b == 0 else math.fmod(a, b) if isinstance(a, float) else int(math.fmod(a, b)),
+    "%": lambda a, b: (
+        None if b == 0 else math.fmod(a, b) if isinstance(a, float) else int(math.fmod(a, b))
+    ),
     "negative": lambda a: -a,
     "abs": abs,
     "==": lambda a, b: a == b,

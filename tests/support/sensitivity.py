@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.dp.analysis import ReleasePlan, analyse
+from privacy.dp.analysis import analyse
+from privacy.dp.draw import ReleasePlan
 from privacy.dp.exact import MeasureKind
 from privacy.dp.release import Exact
 from privacy.errors import Refusal

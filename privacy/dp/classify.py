@@ -1,0 +1,527 @@
+"""Computes the kind of every node: `Public`, or `Private` with its proven bounds.
+
+One `Classifier` serves one question. Each method is one operator's rule from soundness A; a form
+that would let one unit change another unit's rows is refused with the nearest allowed one.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from privacy.dp.facts import PublicFacts, TableFacts
+from privacy.dp.fixedpoint import MAX_DIGITS, digits
+from privacy.dp.interval import Interval, bounds, check_overflow
+from privacy.dp.plan import (
+    AggregateCall,
+    AggregateKind,
+    DistinctOn,
+    Group,
+    JoinOn,
+    Local,
+    Node,
+    Project,
+    Ref,
+    Scan,
+    Slice,
+    SortBy,
+    UnionAll,
+    Where,
+    references,
+)
+from privacy.dp.predicate import (
+    conjuncts,
+    equated,
+    equates,
+    merged_values,
+    narrowed,
+    not_null,
+    pin,
+)
+from privacy.dp.query import JoinKind
+from privacy.dp.relation import (
+    Kind,
+    Private,
+    Public,
+    is_per_unit,
+    possible_values,
+    rows_per_group,
+    rows_refused,
+    tightened,
+)
+from privacy.dp.types import Value
+from privacy.errors import Refusal
+
+T = TypeVar("T")
+
+MAX_MULTIPLICITY = 1000
+"""A public join that multiplies one private row by more than this is refused: noise would drown it."""
+
+
+class Classifier:
+    """One analysis of one plan; remembers each node's kind, since plans share long chains."""
+
+    def __init__(self, facts: PublicFacts) -> None:
+        """Keep the only source of information."""
+        self.facts = facts
+        self._known: dict[int, tuple[Node, Kind]] = {}
+
+    def kind(self, node: Node) -> Kind:
+        """Return the kind of `node`, computed once."""
+        known = self._known.get(id(node))
+        if known is None:
+            # The node is stored beside its kind so that its id cannot be reused meanwhile.
+            known = self._known[id(node)] = (node, self._compute(node))
+        return known[1]
+
+    def _compute(self, node: Node) -> Kind:
+        match node:
+            case Scan():
+                return self._scan(node)
+            case Local():
+                return Public()
+            case Project():
+                return self._project(node, self.kind(node.child))
+            case Where():
+                return self._where(node, self.kind(node.child))
+            case JoinOn():
+                return self._join(node)
+            case UnionAll():
+                return self._union(node)
+            case DistinctOn():
+                return self._distinct(node, self.kind(node.child))
+            case Group():
+                return self._group(node, self.kind(node.child))
+            case SortBy() | Slice():
+                if isinstance(self.kind(node.child), Private):
+                    what = "order" if isinstance(node, SortBy) else "limit"
+                    raise rows_refused(what)
+                return Public()
+
+    def _scan(self, node: Scan) -> Kind:
+        table = self.facts.tables[node.table]
+        if not table.is_private:
+            return Public()
+        by_source = {source: c.id for c, source in zip(node.columns, node.sources, strict=True)}
+        facts = {c.id: table.column(s) for c, s in zip(node.columns, node.sources, strict=True)}
+        keys, sizes = _key_ids(table, by_source)
+        sizes |= {
+            i: len(f.domain) for i, f in facts.items() if f.domain is not None and not f.nullable
+        }
+        private = Private(
+            domain=str(table.unit_domain),
+            units=frozenset(i for s, i in by_source.items() if s == table.unit_column),
+            rows=table.max_rows_per_unit,
+            keys=keys,
+            sizes=sizes,
+            values={
+                i: ((None,) if f.nullable else ()) + tuple(f.domain)
+                for i, f in facts.items()
+                if f.domain is not None
+            },
+            intervals={
+                i: Interval(f.low, f.high)
+                for i, f in facts.items()
+                if f.low is not None and f.high is not None
+            },
+            scales={i: f.scale for i, f in facts.items() if f.type.is_numeric},
+            steps={i: float(f.step) for i, f in facts.items() if f.step is not None},
+            constant=frozenset(
+                i for s, i in by_source.items() if frozenset() in keys or s == table.unit_column
+            ),
+            max_units=table.max_units or 0,
+        )
+        return tightened(private)
+
+    def _project(self, node: Project, kind: Kind) -> Kind:
+        if isinstance(kind, Public):
+            return kind
+        copies: dict[int, list[int]] = {}
+        intervals: dict[int, Interval] = {}
+        values: dict[int, tuple[Value, ...]] = {}
+        constant: set[int] = set()
+        scales: dict[int, int] = {}
+        for column, expr in node.items:
+            check_overflow(expr, kind.intervals)
+            if isinstance(expr, Ref):
+                copies.setdefault(expr.id, []).append(column.id)
+            if column.type.is_numeric:
+                interval = bounds(expr, kind.intervals)
+                if interval.is_finite:
+                    intervals[column.id] = interval
+                scales[column.id] = digits(expr, kind.scales)
+            possible = possible_values(expr, kind)
+            if possible is not None:
+                values[column.id] = possible
+            if references(expr) <= kind.constant:
+                constant.add(column.id)
+        # A key column that is projected away still makes rows distinct: it stays, under its old id.
+        kept = {i: (ids[0] if i not in ids else i) for i, ids in copies.items()}
+        return replace(
+            kind,
+            units=_copied(kind.units, copies),
+            keys=frozenset(frozenset(kept.get(i, i) for i in key) for key in kind.keys),
+            sizes={**_hidden(kind, kept), **_spread(kind.sizes, copies)},
+            values=values,
+            intervals=intervals,
+            scales=scales,
+            steps=_spread(kind.steps, copies),
+            constant=frozenset(constant),
+            origin=_spread(kind.origin, copies),
+        )
+
+    def _where(self, node: Where, kind: Kind) -> Kind:
+        if isinstance(kind, Public):
+            return kind
+        check_overflow(node.predicate, kind.intervals)
+        sizes, values, intervals = dict(kind.sizes), dict(kind.values), dict(kind.intervals)
+        for conjunct in conjuncts(node.predicate):
+            pinned = pin(conjunct)
+            if pinned is not None:
+                column, literals = pinned
+                sizes[column] = min(len(literals), sizes.get(column, len(literals)))
+                known = values.get(column)
+                values[column] = (
+                    literals if known is None else tuple(v for v in literals if v in known)
+                )
+                sizes[column] = min(sizes[column], max(len(values[column]), 1))
+            tighter = narrowed(conjunct, intervals)
+            if tighter is not None:
+                intervals[tighter[0]] = tighter[1]
+            present = not_null(conjunct)
+            if present is not None and present in values:
+                values[present] = tuple(v for v in values[present] if v is not None)
+        return tightened(replace(kind, sizes=sizes, values=values, intervals=intervals))
+
+    def _join(self, node: JoinOn) -> Kind:
+        left, right = self.kind(node.left), self.kind(node.right)
+        if isinstance(left, Public) and isinstance(right, Public):
+            return left
+        if isinstance(left, Private) and isinstance(right, Private):
+            return self._private_join(node, left, right)
+        if isinstance(right, Private):
+            if node.kind is JoinKind.INNER:
+                return self._public_join(node, right, node.left, keeps_unmatched=False)
+            if node.kind is JoinKind.RIGHT:
+                return self._public_join(node, right, node.left, keeps_unmatched=True)
+        elif node.kind in (JoinKind.INNER, JoinKind.LEFT):
+            return self._public_join(
+                node, _private(left), node.right, keeps_unmatched=node.kind is JoinKind.LEFT
+            )
+        elif node.kind in (JoinKind.SEMI, JoinKind.ANTI):
+            self._check_condition(node, _private(left))
+            return _private(left)
+        raise Refusal(
+            "JOIN_FORM",
+            f"A {node.kind.value} join of a private table with a public one would make rows that belong "
+            "to no protected unit. Use inner, left (private side kept), semi or anti, with a condition.",
+            f"私有表与公开表的 {node.kind.value} 连接会产生不属于任何受保护主体的行。"
+            "请使用带条件的 inner、left（保留私有侧）、semi 或 anti 连接。",
+        )
+
+    def _check_condition(self, node: JoinOn, private: Private) -> None:
+        if node.condition is not None:
+            check_overflow(node.condition, private.intervals)
+
+    def _public_join(
+        self, node: JoinOn, private: Private, public: Node, *, keeps_unmatched: bool
+    ) -> Kind:
+        self._check_condition(node, private)
+        public_ids = {c.id for c in public.columns}
+        matched = tuple(sorted(equated(node.condition, public_ids)))
+        fan_out = max(self.facts.data.multiplicity(public, matched), 1)
+        if fan_out > MAX_MULTIPLICITY:
+            raise Refusal(
+                "JOIN_FORM",
+                f"One private row can meet {fan_out} rows of the public side; at most {MAX_MULTIPLICITY} "
+                "are allowed. Join on a column that is unique in the public table, by equality.",
+                f"一行私有数据最多会匹配公开表的 {fan_out} 行，上限为 {MAX_MULTIPLICITY}。"
+                "请按公开表中唯一的列做等值连接。",
+            )
+        condition_ids = references(node.condition) if node.condition is not None else frozenset()
+        follows_unit = fan_out == 1 and (condition_ids - public_ids) <= private.constant
+        public_intervals = self._public_intervals(public)
+        public_values = self._public_values(public, keeps_unmatched=keeps_unmatched)
+        return replace(
+            private,
+            rows=None if private.rows is None else private.rows * fan_out,
+            keys=private.keys if fan_out == 1 else frozenset(),
+            values={**private.values, **public_values},
+            intervals={**private.intervals, **public_intervals},
+            constant=private.constant | (frozenset(public_ids) if follows_unit else frozenset()),
+            origin={**private.origin, **{i: (public, i) for i in public_ids}},
+            scales={**private.scales, **{c.id: 0 for c in public.columns if c.type.is_integral}},
+        )
+
+    def _public_intervals(self, public: Node) -> dict[int, Interval]:
+        result: dict[int, Interval] = {}
+        for column in public.columns:
+            if column.type.is_numeric:
+                numbers = [
+                    v
+                    for (v,) in self.facts.data.distinct(public, (column.id,))
+                    if isinstance(v, int | float) and math.isfinite(v)
+                ]
+                if numbers:
+                    result[column.id] = Interval(min(numbers), max(numbers))
+        return result
+
+    def _public_values(
+        self, public: Node, *, keeps_unmatched: bool
+    ) -> dict[int, tuple[Value, ...]]:
+        result: dict[int, tuple[Value, ...]] = {}
+        for column in public.columns:
+            found = tuple(v for (v,) in self.facts.data.distinct(public, (column.id,)))
+            if keeps_unmatched and None not in found:
+                found = (None, *found)
+            result[column.id] = found
+        return result
+
+    def _private_join(self, node: JoinOn, left: Private, right: Private) -> Kind:
+        if left.domain != right.domain:
+            raise Refusal(
+                "JOIN_FORM",
+                f"These private tables protect different units ({left.domain} and {right.domain}); a row "
+                "of the result would belong to both. Aggregate each and join the released answers.",
+                f"两张私有表保护的主体不同（{left.domain} 与 {right.domain}），连接结果的一行会同时属于两者。"
+                "请分别聚合，再连接已发布的结果。",
+            )
+        if node.kind not in (JoinKind.INNER, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI):
+            raise Refusal(
+                "JOIN_FORM",
+                f"Two private tables can be joined by inner, left, semi or anti, not {node.kind.value}.",
+                f"两张私有表只能做 inner、left、semi 或 anti 连接，不能做 {node.kind.value} 连接。",
+            )
+        if not any(equates(c, left.units, right.units) for c in conjuncts(node.condition)):
+            raise Refusal(
+                "JOIN_FORM",
+                "Two private tables join only on the protected unit's own id, by equality at the top of "
+                "the condition and with both columns unchanged, for example on='uscc'.",
+                "两张私有表只能按受保护主体的原始标识做等值连接（条件最外层，且两列均未经改动），"
+                "例如 on='uscc'。",
+            )
+        merged = {**left.intervals, **right.intervals}
+        if node.condition is not None:
+            check_overflow(node.condition, merged)
+        if node.kind in (JoinKind.SEMI, JoinKind.ANTI):
+            return left
+        outer = node.kind is JoinKind.LEFT
+        rows = (
+            None
+            if left.rows is None or right.rows is None
+            else left.rows * (max(1, right.rows) if outer else right.rows)
+        )
+        right_values = {
+            i: (None, *v) if outer and None not in v else v for i, v in right.values.items()
+        }
+        # A left join with a further condition may match some rows of a unit and null-extend others.
+        extra = references(node.condition) if node.condition is not None else frozenset()
+        follows_unit = not outer or extra <= left.constant | right.constant
+        joined = Private(
+            domain=left.domain,
+            units=left.units if outer else left.units | right.units,
+            rows=rows,
+            keys=frozenset(a | b for a in left.keys for b in right.keys),
+            sizes=dict(left.sizes) if outer else {**left.sizes, **right.sizes},
+            values={**left.values, **right_values},
+            intervals=merged,
+            scales={**left.scales, **right.scales},
+            steps={**left.steps, **right.steps},
+            constant=left.constant | (right.constant if follows_unit else frozenset()),
+            max_units=max(left.max_units, right.max_units),
+            origin={**left.origin, **right.origin},
+        )
+        return tightened(joined)
+
+    def _union(self, node: UnionAll) -> Kind:
+        kinds = [self.kind(child) for child in node.children]
+        if all(isinstance(k, Public) for k in kinds):
+            return Public()
+        private = [k for k in kinds if isinstance(k, Private)]
+        shared = [
+            column.id
+            for position, column in enumerate(node.columns)
+            if all(
+                child.columns[position].id in k.units
+                for child, k in zip(node.children, private, strict=False)
+            )
+        ]
+        if len(private) < len(kinds) or len({k.domain for k in private}) > 1 or not shared:
+            raise Refusal(
+                "UNION_FORM",
+                "A union with a private table needs private tables of one unit domain on all sides, with "
+                "the unchanged unit column (such as uscc) in the same position.",
+                "与私有表做 union 时，各侧都必须是同一主体域的私有表，且未经改动的主体列（如 uscc）"
+                "位于相同位置。",
+            )
+        rows = [k.rows for k in private]
+        possible: dict[int, tuple[Value, ...]] = {}
+        merged_intervals: dict[int, Interval] = {}
+        scales: dict[int, int] = {}
+        for position, column in enumerate(node.columns):
+            ids = [child.columns[position].id for child in node.children]
+            pairs = list(zip(private, ids, strict=True))
+            if all(i in k.values for k, i in pairs):
+                possible[column.id] = merged_values(k.values[i] for k, i in pairs)
+            if all(i in k.intervals for k, i in pairs):
+                interval = pairs[0][0].intervals[pairs[0][1]]
+                for k, i in pairs[1:]:
+                    interval = interval.hull(k.intervals[i])
+                merged_intervals[column.id] = interval
+            scales[column.id] = max(k.scales.get(i, 0) for k, i in pairs)
+        return Private(
+            domain=private[0].domain,
+            units=frozenset(shared),
+            rows=None if any(r is None for r in rows) else sum(r for r in rows if r is not None),
+            values=possible,
+            sizes={i: len(v) for i, v in possible.items() if None not in v},
+            intervals=merged_intervals,
+            scales=scales,
+            max_units=max(k.max_units for k in private),
+        )
+
+    def _distinct(self, node: DistinctOn, kind: Kind) -> Kind:
+        if isinstance(kind, Public):
+            return kind
+        on = frozenset(node.on)
+        if not on & kind.units:
+            raise Refusal(
+                "PRIVATE_ROWS",
+                "Distinct rows of a private table would show rows, and one unit could decide which row of "
+                "another stays. Keep the unit column in the list, or count: groupBy(...).agg(count('*')).",
+                "私有表去重会显示原始行，且一个主体会影响另一主体保留哪一行。"
+                "请在列表中保留主体列，或改为计数：groupBy(...).agg(count('*'))。",
+            )
+        new_key = on - kind.units
+        keys = kind.keys | {frozenset(new_key)}
+        return tightened(replace(kind, keys=keys))
+
+    def _group(self, node: Group, kind: Kind) -> Kind:
+        if isinstance(kind, Public):
+            return kind
+        for _, expr in node.keys:
+            check_overflow(expr, kind.intervals)
+        if not is_per_unit(node, kind):
+            raise AssertionError("a release must be frozen before its parent is classified")
+        return self._per_unit_group(node, kind)
+
+    def _per_unit_group(self, node: Group, kind: Private) -> Private:
+        key_ids = {c.id: e for c, e in node.keys}
+        units = frozenset(c.id for c, e in node.keys if isinstance(e, Ref) and e.id in kind.units)
+        values = {c.id: v for c, e in node.keys if (v := possible_values(e, kind)) is not None}
+        sizes = {
+            c.id: kind.sizes[e.id]
+            for c, e in node.keys
+            if isinstance(e, Ref) and e.id in kind.sizes
+        }
+        sizes |= {
+            c.id: len(values[c.id])
+            for c, e in node.keys
+            if c.id in values and c.id not in sizes and None not in values[c.id]
+        }
+        intervals: dict[int, Interval] = {}
+        scales: dict[int, int] = {}
+        for column, expr in node.keys:
+            if column.type.is_numeric:
+                interval = bounds(expr, kind.intervals)
+                if interval.is_finite:
+                    intervals[column.id] = interval
+                scales[column.id] = digits(expr, kind.scales)
+        per_group = rows_per_group(node, kind)
+        for column, call in node.aggregates:
+            interval = _inner_interval(call, kind, per_group)
+            if interval.is_finite:
+                intervals[column.id] = interval
+            scales[column.id] = _inner_digits(call, kind)
+        others = frozenset(key_ids) - units
+        refs = [e for c, e in node.keys if c.id in others]
+        constant_keys = all(references(e) <= kind.constant for e in refs)
+        grouped = Private(
+            domain=kind.domain,
+            units=units,
+            rows=kind.rows,
+            keys=frozenset((others,)),
+            sizes=sizes,
+            values=values,
+            intervals=intervals,
+            scales=scales,
+            constant=frozenset(c.id for c in node.columns) if constant_keys else frozenset(),
+            max_units=kind.max_units,
+        )
+        if constant_keys:
+            grouped = replace(grouped, rows=1, keys=grouped.keys | {frozenset()})
+        return tightened(grouped)
+
+
+def _private(kind: Kind) -> Private:
+    if not isinstance(kind, Private):
+        raise AssertionError("the caller has already separated public inputs")
+    return kind
+
+
+def _key_ids(
+    table: TableFacts, by_source: Mapping[str, int]
+) -> tuple[frozenset[frozenset[int]], dict[int, int]]:
+    """Return unique keys as ids without the unit; unread key columns get negative stand-in ids."""
+    keys: set[frozenset[int]] = set()
+    sizes: dict[int, int] = {}
+    anchor = min(by_source.values(), default=0)
+    for key in table.unique_keys:
+        ids: set[int] = set()
+        for name in key:
+            if name == table.unit_column:
+                continue
+            position = [c.name for c in table.columns].index(name)
+            # An unread key column still separates rows. Its stand-in is unique to this scan.
+            column = by_source.get(name, -(anchor * 1000 + position) - 1)
+            ids.add(column)
+            domain = table.column(name).domain
+            if domain is not None:
+                sizes[column] = len(domain)
+        keys.add(frozenset(ids))
+    return frozenset(keys), sizes
+
+
+def _copied(ids: frozenset[int], copies: Mapping[int, list[int]]) -> frozenset[int]:
+    return frozenset(new for old in ids for new in copies.get(old, ()))
+
+
+def _spread(known: Mapping[int, T], copies: Mapping[int, list[int]]) -> dict[int, T]:
+    return {new: value for old, value in known.items() for new in copies.get(old, ())}
+
+
+def _hidden(kind: Private, kept: Mapping[int, int]) -> dict[int, int]:
+    members = {i for key in kind.keys for i in key}
+    return {kept.get(i, i): n for i, n in kind.sizes.items() if i in members}
+
+
+def _inner_interval(call: AggregateCall, kind: Private, per_group: int | None) -> Interval:
+    top = math.inf if per_group is None else per_group
+    match call.kind:
+        case (
+            AggregateKind.COUNT_ROWS
+            | AggregateKind.COUNT
+            | AggregateKind.COUNT_IF
+            | AggregateKind.COUNT_DISTINCT
+        ):
+            return Interval(0, top)
+        case AggregateKind.SUM:
+            value = bounds(call.args[0], kind.intervals)
+            return Interval(min(0, value.low), max(0, value.high)).times(Interval(0, top))
+        case AggregateKind.AVG | AggregateKind.MIN | AggregateKind.MAX:
+            return bounds(call.args[0], kind.intervals)
+        case _:
+            raise Refusal(
+                "UNSUPPORTED",
+                f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, avg, min "
+                "or max there.",
+                f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
+            )
+
+
+def _inner_digits(call: AggregateCall, kind: Private) -> int:
+    if call.kind is AggregateKind.AVG:
+        return MAX_DIGITS
+    if call.kind in (AggregateKind.SUM, AggregateKind.MIN, AggregateKind.MAX):
+        return digits(call.args[0], kind.scales)
+    return 0

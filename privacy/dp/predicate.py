@@ -1,0 +1,119 @@
+"""What a condition says of single columns: pins, narrowed intervals, equalities.
+
+Only the parts of a top-level AND count, and only in their plainest forms (soundness A.5, A.9).
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from privacy.dp.interval import ALL, Interval
+from privacy.dp.plan import Apply, Const, Expr, Ref, references
+from privacy.dp.types import DataType, Value
+
+_MIRROR = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
+
+
+def conjuncts(predicate: Expr | None) -> list[Expr]:
+    """Return the parts of a top-level AND."""
+    if predicate is None:
+        return []
+    found: list[Expr] = []
+    stack = [predicate]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Apply) and part.function == "and":
+            stack.extend(part.args)
+        else:
+            found.append(part)
+    return found
+
+
+def pin(conjunct: Expr) -> tuple[int, tuple[Value, ...]] | None:
+    """Return a raw column and the literals a conjunct pins it to (soundness A.5), if it does."""
+    if not isinstance(conjunct, Apply):
+        return None
+    args = conjunct.args
+    if conjunct.function in ("==", "<=>") and isinstance(args[0], Const):
+        args = (args[1], args[0])
+    if conjunct.function not in ("==", "<=>", "in") or not isinstance(args[0], Ref):
+        return None
+    column = args[0]
+    literals = [a for a in args[1:] if isinstance(a, Const)]
+    if len(literals) != len(args) - 1 or column.type is DataType.DOUBLE:
+        return None
+    if any(c.value is None or c.type is not column.type for c in literals):
+        return None
+    return column.id, merged_values([tuple(c.value for c in literals)])
+
+
+def not_null(conjunct: Expr) -> int | None:
+    """Return the column that cannot be null where the conjunct is true, for the plain forms."""
+    if not isinstance(conjunct, Apply):
+        return None
+    if conjunct.function == "isnotnull" and isinstance(conjunct.args[0], Ref):
+        return conjunct.args[0].id
+    if conjunct.function in ("==", "!=", "<", "<=", ">", ">=", "in", "like"):
+        for arg in conjunct.args[:2]:
+            if isinstance(arg, Ref):
+                return arg.id
+    return None
+
+
+def narrowed(conjunct: Expr, known: Mapping[int, Interval]) -> tuple[int, Interval] | None:
+    """Return the column and interval that `column < literal` and its kin leave."""
+    if not isinstance(conjunct, Apply) or len(conjunct.args) != 2:  # noqa: PLR2004 - binary operators
+        return None
+    function, (a, b) = conjunct.function, conjunct.args
+    if isinstance(a, Const):
+        function, a, b = _MIRROR.get(function, ""), b, a
+    if not (isinstance(a, Ref) and a.type.is_numeric and isinstance(b, Const)):
+        return None
+    if isinstance(b.value, bool) or not isinstance(b.value, int | float) or math.isnan(b.value):
+        return None
+    before = known.get(a.id, ALL)
+    match function:
+        case "<" | "<=":
+            after = Interval(-math.inf, b.value)
+        case ">" | ">=":
+            # NaN is larger than any number in Spark; it contributes nothing to sums, so it may stay.
+            after = Interval(b.value, math.inf)
+        case "==":
+            after = Interval(b.value, b.value)
+        case _:
+            return None
+    met = after.meet(before)
+    return (a.id, met) if met.is_finite else None
+
+
+def equated(condition: Expr | None, public_ids: set[int]) -> set[int]:
+    """Return the public columns that the condition makes equal to something of the private side."""
+    found: set[int] = set()
+    for part in conjuncts(condition):
+        if isinstance(part, Apply) and part.function in ("==", "<=>"):
+            a, b = part.args
+            for public, other in ((a, b), (b, a)):
+                if (
+                    isinstance(public, Ref)
+                    and public.id in public_ids
+                    and not references(other) & public_ids
+                ):
+                    found.add(public.id)
+    return found
+
+
+def equates(part: Expr, left: frozenset[int], right: frozenset[int]) -> bool:
+    if not (isinstance(part, Apply) and part.function in ("==", "<=>")):
+        return False
+    a, b = part.args
+    if not (isinstance(a, Ref) and isinstance(b, Ref)):
+        return False
+    return (a.id in left and b.id in right) or (b.id in left and a.id in right)
+
+
+def merged_values(groups: Iterable[tuple[Value, ...]]) -> tuple[Value, ...]:
+    seen: dict[tuple[str, Value], Value] = {}
+    for group in groups:
+        for value in group:
+            # 1, 1.0 and True are equal in Python but different keys here.
+            seen.setdefault((type(value).__name__, value), value)
+    return tuple(sorted(seen.values(), key=lambda v: (v is not None, v)))

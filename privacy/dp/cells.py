@@ -42,15 +42,23 @@ def key_cells(
         if joint is not None:
             public, _ = joint
             if id(public) not in placed:
-                ids = tuple(
-                    o[1]
+                axes_of = [
+                    (o[1], kind.values.get(e.id))
                     for _, e in node.keys
-                    if (o := _joint_origin(e, kind)) is not None and o[0] is public
-                )
-                tuples = facts.data.distinct(public, ids)
-                absent = (None,) * len(ids)
+                    if isinstance(e, Ref)
+                    and (o := _joint_origin(e, kind)) is not None
+                    and o[0] is public
+                ]
+                tuples = facts.data.distinct(public, tuple(i for i, _ in axes_of))
+                absent = (None,) * len(axes_of)
                 if _unmatched(expr, kind) and absent not in tuples:
                     tuples = (absent, *tuples)
+                # A filter above the join may have pinned a key: other tuples would be noise alone.
+                tuples = tuple(
+                    t
+                    for t in tuples
+                    if all(v is None or x in v for x, (_, v) in zip(t, axes_of, strict=True))
+                )
                 placed[id(public)] = len(axes)
                 axes.append(tuples)
                 positions.append((placed[id(public)], 0))
@@ -72,6 +80,9 @@ def key_cells(
         tuple(combination[axis][offset] for axis, offset in positions)
         for combination in product(*axes)
     ]
+    if len(set(cells)) != len(cells):
+        # A cell listed twice would be drawn twice for one charge.
+        raise AssertionError("the cells of a release are distinct")
     return tuple(sorted(cells, key=lambda cell: [(v is not None, v) for v in cell]))
 
 

@@ -202,8 +202,6 @@ class Classifier:
         if isinstance(right, Private):
             if node.kind is JoinKind.INNER:
                 return self._public_join(node, right, node.left, keeps_unmatched=False)
-            if node.kind is JoinKind.RIGHT:
-                return self._public_join(node, right, node.left, keeps_unmatched=True)
         elif node.kind in (JoinKind.INNER, JoinKind.LEFT):
             return self._public_join(
                 node, _private(left), node.right, keeps_unmatched=node.kind is JoinKind.LEFT

@@ -1,4 +1,7 @@
-"""Column pruning: drop what no later step reads, so that unused columns cost and change nothing."""
+"""Column pruning: drop what no later step reads, so that unused columns cost and change nothing.
+
+Right joins become left joins on the way.
+"""
 
 from privacy.dp.plan import (
     DistinctOn,
@@ -47,6 +50,9 @@ def prune(node: Node, needed: frozenset[int] | None = None) -> Node:
             if node.kind not in (JoinKind.SEMI, JoinKind.ANTI):
                 available |= _ids(right)
             columns = tuple(c for c in node.columns if c.id in available)
+            if node.kind is JoinKind.RIGHT:
+                # The same rows as a left join with the sides exchanged: one form less to judge.
+                return JoinOn(right, left, JoinKind.LEFT, node.condition, columns)
             return JoinOn(left, right, node.kind, node.condition, columns)
         case UnionAll():
             # Positions carry meaning: every branch keeps the same ones, the unit's column included.

@@ -1,0 +1,1 @@
+"""The log: exact bytes of every decision, in a Merkle tree."""

@@ -1,0 +1,66 @@
+"""One decision as the log keeps it: canonical JSON whose exact bytes are hashed and kept.
+
+Literals of a question, subjects and purposes appear as salted commitments only (soundness F.29):
+SHA-256 over a random 16-byte salt and the text. The salt is kept apart, so that an auditor can be
+shown the text later and nobody can guess it now.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+FORM = "digital-lab/entry/1"
+MAX_BYTES = 65_535
+"""An entry's length must fit the two bytes that a tile bundle gives it (C2SP tlog-tiles; attack K23)."""
+
+Plain = str | int | bool | None | list["Plain"] | dict[str, "Plain"]
+
+
+class Event(StrEnum):
+    """What was decided, as `subject:action`."""
+
+    SESSION_OPENED = "session:open"
+    SESSION_DENIED = "session:deny"
+    RESERVATION_MADE = "reservation:make"
+    RESERVATION_DENIED = "reservation:deny"
+    RESERVATION_FAILED = "reservation:fail"
+    RESERVATION_REFUNDED = "reservation:refund"
+    RELEASE_RECORDED = "release:record"
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A text that the log binds without showing it."""
+
+    salt: bytes
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """Return the hex commitment that stands in the entry."""
+        return hashlib.sha256(self.salt + self.text.encode()).hexdigest()
+
+
+def entry_bytes(event: Event, time: str, facts: dict[str, Plain]) -> bytes:
+    """Return the entry's exact bytes; ValueError if a float or too much was put into it."""
+    body: dict[str, Plain] = {"form": FORM, "event": event.value, "time": time, "facts": facts}
+    _check(body)
+    data = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"an entry of {len(data)} bytes is longer than {MAX_BYTES}")
+    return data
+
+
+def _check(value: Plain) -> None:
+    match value:
+        case float():
+            raise ValueError("an entry holds no floats: write them as text")
+        case dict():
+            for inner in value.values():
+                _check(inner)
+        case list():
+            for inner in value:
+                _check(inner)
+        case _:
+            return

@@ -1,0 +1,1 @@
+"""What may still be lost: cohorts' caps, tenants' allotments, and an independent recount."""

@@ -1,0 +1,238 @@
+"""The marketplace over HTTP, typed: the only module of this side that the sandbox may import."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+
+class MarketplaceProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+    """A refusal or failure, with its code and both sentences."""
+
+    def __init__(self, code: str, en: str, zh: str) -> None:
+        """Keep what a person is told."""
+        self.code, self.en, self.zh = code, en, zh
+        super().__init__(en)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an organisation may ask of one table."""
+
+    purposes: tuple[str, ...]
+    epsilon_default: float
+    epsilon_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """Who holds a token, and what may be asked."""
+
+    user: str
+    tenant: str
+    roles: tuple[str, ...]
+    language: str
+    tables: Mapping[str, Grant]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedItem:
+    """One release to reserve."""
+
+    digest: str
+    domain: str
+    cohorts: tuple[int, ...]
+    micro_rho: int
+    delta_1e12: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldItem:
+    """One release of a reservation; `release_id` is set when its bytes are stored already."""
+
+    digest: str
+    release_id: str | None
+    charged_micro_rho: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A reservation."""
+
+    reservation_id: str
+    fencing_token: str
+    state: str
+    items: tuple[HeldItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeItem:
+    """A computed release."""
+
+    digest: str
+    answer: bytes
+    mechanism: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Committed releases: digest to release id, and the receipt."""
+
+    releases: Mapping[str, str]
+    receipt: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLeft:
+    """A tenant's remaining budget of one domain."""
+
+    micro_rho: int
+    epsilon: str
+
+
+class MarketplaceClient:
+    """Calls of the gateway, with its service token, over one kept connection pool."""
+
+    def __init__(self, base_url: str, service_token: str, *, timeout_seconds: float = 30.0) -> None:
+        """Connect lazily to `base_url`."""
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"authorization": f"Bearer {service_token}"},
+            timeout=timeout_seconds,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def session(self, token: str) -> SessionView:
+        """Return who holds `token`; problem AUTHENTICATION if nobody does."""
+        data = self._call("POST", "/api/v1/sessions", {"token": token})
+        tables = {
+            n: Grant(tuple(g["purposes"]), g["epsilon_default"], g["epsilon_max"])
+            for n, g in data["tables"].items()
+        }
+        return SessionView(
+            data["user"], data["tenant"], tuple(data["roles"]), data["language"], tables
+        )
+
+    def reserve(  # noqa: PLR0913 - the fields of one request
+        self,
+        *,
+        operation_id: str,
+        user: str,
+        tenant: str,
+        purpose: str,
+        epsilon: str,
+        tables: Mapping[str, str],
+        plan_digest: str,
+        items: Sequence[WantedItem],
+    ) -> Held:
+        """Spend the budget of an answer."""
+        data = self._call(
+            "POST",
+            "/api/v1/reservations",
+            {
+                "operation_id": operation_id,
+                "user": user,
+                "tenant": tenant,
+                "purpose": purpose,
+                "epsilon": epsilon,
+                "tables": _tables(tables),
+                "plan_digest": plan_digest,
+                "items": [
+                    {
+                        "digest": i.digest,
+                        "domain": i.domain,
+                        "cohorts": list(i.cohorts),
+                        "micro_rho": i.micro_rho,
+                        "delta_1e12": i.delta_1e12,
+                    }
+                    for i in items
+                ],
+            },
+        )
+        held = tuple(
+            HeldItem(i["digest"], i["release_id"], i["charged_micro_rho"]) for i in data["items"]
+        )
+        return Held(data["reservation_id"], data["fencing_token"], data["state"], held)
+
+    def record(
+        self, held: Held, made: Sequence[MadeItem], tables: Mapping[str, str]
+    ) -> Committed:
+        """Commit the computed releases of a reservation."""
+        data = self._call(
+            "PUT",
+            f"/api/v1/releases/{held.reservation_id}",
+            {
+                "fencing_token": held.fencing_token,
+                "items": [
+                    {
+                        "digest": m.digest,
+                        "answer_b64": base64.b64encode(m.answer).decode(),
+                        "mechanism": m.mechanism,
+                    }
+                    for m in made
+                ],
+                "tables": _tables(tables),
+            },
+        )
+        return Committed(data["releases"], data["receipt"])
+
+    def recorded(self, reservation_id: str) -> Committed:
+        """Return the committed releases of a reservation."""
+        data = self._call("GET", f"/api/v1/reservations/{reservation_id}/releases")
+        return Committed(data["releases"], data["receipt"])
+
+    def nothing_read(self, held: Held) -> None:
+        """Refund an open reservation for which nothing was read."""
+        self._call("POST", f"/api/v1/reservations/{held.reservation_id}/nothing-read", _fence(held))
+
+    def failed(self, held: Held) -> None:
+        """Close a reservation whose computation failed."""
+        self._call("POST", f"/api/v1/reservations/{held.reservation_id}/failed", _fence(held))
+
+    def answer(self, tenant: str, release_id: str) -> bytes:
+        """Return the committed bytes of a release."""
+        return self._send("GET", f"/api/v1/tenants/{tenant}/releases/{release_id}/answer").content
+
+    def budget(self, tenant: str, domain: str) -> BudgetLeft:
+        """Return a tenant's remaining budget."""
+        path = f"/api/v1/tenants/{tenant}/budget"
+        data = self._send("GET", path, params={"domain": domain}).json()
+        return BudgetLeft(data["micro_rho"], data["epsilon"])
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = self._send(method, path, json=body).json()
+        return found
+
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        try:
+            answer = self._http.request(method, path, **parts)
+        except httpx.HTTPError as error:
+            raise MarketplaceProblem(
+                "SERVICE_UNAVAILABLE",
+                "The marketplace does not answer. Nothing was released; try again in a moment.",
+                "交易平台没有响应，未发布任何结果，请稍后重试。",
+            ) from error
+        if answer.is_success:
+            return answer
+        try:
+            problem = answer.json()
+            raise MarketplaceProblem(problem["code"], problem["detail"], problem["detail_zh"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise MarketplaceProblem(
+                "SERVICE_UNAVAILABLE",
+                f"The marketplace answered with status {answer.status_code}. Nothing was released.",
+                f"交易平台返回状态 {answer.status_code}，未发布任何结果。",
+            ) from error
+
+
+def _tables(tables: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": n, "version": v} for n, v in sorted(tables.items())]
+
+
+def _fence(held: Held) -> dict[str, str]:
+    return {"fencing_token": held.fencing_token}

@@ -1,0 +1,1 @@
+"""Who calls: users, organisations, their tokens and grants."""

@@ -1,0 +1,1 @@
+"""Reserve, record, read back: the life of a paid answer."""

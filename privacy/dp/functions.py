@@ -139,6 +139,12 @@ def is_injective(expr: Expr) -> bool:
 
 def unknown(name: str) -> Refusal:
     """Return the refusal of a function that is not on the allow-list, with the nearest that are."""
+    if name == "array":
+        return Refusal(
+            "UNSUPPORTED",
+            "Arrays are not available. For several percentiles, call the function once for each.",
+            "不支持数组。如需多个百分位，请分别调用该函数。",
+        )
     near = get_close_matches(name, [*FUNCTIONS, *SYNONYMS], n=3)
     also = f" Nearest: {', '.join(near)}." if near else ""
     return Refusal(
@@ -396,25 +402,25 @@ FUNCTIONS: Mapping[str, Function] = {
     "nullif": Function(2, 2, _nullif, _ALWAYS),
     "when": Function(2, None, _when),
     "in": Function(2, None, _comparison),
-    "round": Function(1, 2, _round, literals=frozenset({1})),
-    "bround": Function(1, 2, _round, literals=frozenset({1})),
-    "floor": Function(1, 1, _to_whole),
-    "ceil": Function(1, 1, _to_whole),
-    "sqrt": Function(1, 1, _fixed("d", DOUBLE)),
-    "exp": Function(1, 1, _fixed("d", DOUBLE)),
+    "round": Function(1, 2, _round, _ALWAYS, literals=frozenset({1})),
+    "bround": Function(1, 2, _round, _ALWAYS, literals=frozenset({1})),
+    "floor": Function(1, 1, _to_whole, _ALWAYS),
+    "ceil": Function(1, 1, _to_whole, _ALWAYS),
+    "sqrt": Function(1, 1, _fixed("d", DOUBLE), _ALWAYS),
+    "exp": Function(1, 1, _fixed("d", DOUBLE), _ALWAYS),
     "ln": Function(1, 1, _fixed("d", DOUBLE), _ALWAYS),
     "log10": Function(1, 1, _fixed("d", DOUBLE), _ALWAYS),
     "pow": Function(2, 2, _fixed("d", DOUBLE)),
-    "sign": Function(1, 1, _fixed("d", DOUBLE)),
+    "sign": Function(1, 1, _fixed("d", DOUBLE), _ALWAYS),
     "greatest": Function(2, None, _extreme, _ALL),
     "least": Function(2, None, _extreme, _ALL),
     **{
         f: Function(1, 1, _fixed("t", INTEGER))
         for f in ("year", "month", "day", "quarter", "dayofweek", "weekofyear", "dayofyear")
     },
-    "date_add": Function(2, 2, _fixed("ti", DATE)),
-    "date_sub": Function(2, 2, _fixed("ti", DATE)),
-    "add_months": Function(2, 2, _fixed("ti", DATE)),
+    "date_add": Function(2, 2, _fixed("ti", DATE), _ALWAYS),  # null outside 0001–9999
+    "date_sub": Function(2, 2, _fixed("ti", DATE), _ALWAYS),  # null outside 0001–9999
+    "add_months": Function(2, 2, _fixed("ti", DATE), _ALWAYS),  # null outside 0001–9999
     "datediff": Function(2, 2, _fixed("tt", INTEGER)),
     "trunc": Function(2, 2, _trunc, _ALWAYS, frozenset({1})),
     "last_day": Function(1, 1, _fixed("t", DATE)),

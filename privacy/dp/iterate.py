@@ -1,7 +1,7 @@
-"""Recursion without Python's stack: chains of a thousand operators must neither crash nor be refused.
+"""Recursion without Python's stack: a chain of a thousand operators must not crash.
 
-A step is a generator that yields the steps whose results it needs and returns its own. `drive` keeps
-them on a list, so depth costs memory only, and no limit of the interpreter has to be raised.
+A step is a generator that yields the steps whose results it needs and returns its own. `drive`
+keeps them on a list, so depth costs memory only, and no limit of the interpreter is raised.
 """
 
 from collections.abc import Generator

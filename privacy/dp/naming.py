@@ -114,7 +114,8 @@ def _pretty(expression: Expression) -> Steps[str]:
         case Call():
             args: list[str] = []
             for arg in expression.args:
-                args.append((yield _pretty(arg)))
+                text: str = yield _pretty(arg)
+                args.append(text)
             return _call_text(expression, args)
 
 
@@ -134,9 +135,7 @@ def _call_text(call: Call, args: list[str]) -> str:
             return f"(NOT ({left} = {right}))"
         case (("not" | "!"), [operand]):
             return f"(NOT {operand})"
-        case "-", [operand]:
-            return f"(- {operand})"
-        case (("+" | "positive"), [operand]):
+        case "positive", [operand]:
             return f"(+ {operand})"
         case "isnull", [operand]:
             return f"({operand} IS NULL)"

@@ -90,8 +90,8 @@ class ExpressionResolver:
     ) -> None:
         """Look names up in `relation`, with `below` also under its last select.
 
-        `inner` is the input of an aggregate whose output `relation` is: arguments of aggregate calls
-        are looked up there, other names only if `relation` has no such column.
+        `inner` is the input of an aggregate whose output `relation` is: arguments of aggregate
+        calls are looked up there, other names only if `relation` has no such column.
         """
         self._relation = relation
         self._below = below
@@ -101,13 +101,13 @@ class ExpressionResolver:
     def resolve(self, expression: Expression) -> Expr:
         """Return the typed form of `expression`."""
         result = drive(self._resolve(expression, inside=False))
-        parts = size(result)
-        if parts > MAX_EXPRESSION_SIZE:
+        written = size(result)
+        if written > MAX_EXPRESSION_SIZE:
             raise Refusal(
                 "TOO_LARGE",
-                f"One expression has {parts} parts; at most {MAX_EXPRESSION_SIZE} are allowed. "
+                f"One expression has {written} parts; at most {MAX_EXPRESSION_SIZE} are allowed. "
                 "Compute it in steps with withColumn, or join with a table of values.",
-                f"一个表达式有 {parts} 个组成部分，上限为 {MAX_EXPRESSION_SIZE}。"
+                f"一个表达式有 {written} 个组成部分，上限为 {MAX_EXPRESSION_SIZE}。"
                 "请用 withColumn 分步计算，或与取值表连接。",
             )
         return result
@@ -229,7 +229,7 @@ def columns_of(expr: Expr) -> frozenset[int]:
 
 
 def rewrite(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """Return `expr` with every part replaced for which `change` gives something, outermost first."""
+    """Return `expr` with the parts replaced for which `change` gives something, outermost first."""
     return drive(_rewrite(expr, change))
 
 
@@ -295,5 +295,6 @@ def _misplaced(function: str, *, nested: bool) -> Refusal:
         "UNSUPPORTED",
         f"The aggregate `{function}` cannot stand here. Use groupBy(…).agg(…) or select(…), then "
         "filter on its name.",
-        f"聚合函数 `{function}` 不能用在这里。请使用 groupBy(…).agg(…) 或 select(…)，再按列名筛选。",
+        f"聚合函数 `{function}` 不能用在这里。"
+        "请使用 groupBy(…).agg(…) 或 select(…)，再按列名筛选。",
     )

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from privacy.dp.expr import Name, Star
-from privacy.dp.plan import Column, Group, Node, Project, Ref, Slice, SortBy, Where
+from privacy.dp.plan import Column, DistinctOn, Group, Node, Project, Ref, Slice, SortBy, Where
 from privacy.errors import Refusal
+
+_Chained = Project | Where | SortBy | Slice
+"""Nodes through which a column below can be carried upwards."""
 
 MAX_SHOWN = 5
 """Column names listed in a refusal."""
@@ -120,36 +123,32 @@ def missing(parts: tuple[str, ...], fields: tuple[Field, ...]) -> Refusal:
 
 def expose(node: Node, ids: frozenset[int]) -> Node:
     """Return `node` with the columns `ids`, which exist further down, added to its output."""
-    chain: list[Node] = []
-    wanted = ids
-    while wanted - _ids(node):
-        match node:
-            case Project() | Where() | SortBy() | Slice():
-                chain.append(node)
-                node = node.child
-            case _:
-                raise AssertionError("a name was resolved to a column that cannot be reached")
-    reached = {c.id: c for c in node.columns}
-    for parent in reversed(chain):
-        node = replace(parent, child=node)  # type: ignore[arg-type, type-var, unused-ignore]  # all have one child
+    chain: list[tuple[_Chained, frozenset[int]]] = []
+    wanted = ids - _ids(node)
+    while wanted:
+        if not isinstance(node, _Chained):
+            raise AssertionError(f"columns {sorted(wanted)} cannot be reached")  # noqa: TRY004 - a bug
+        chain.append((node, wanted))
+        node = node.child
+        wanted -= _ids(node)
+    for parent, added in reversed(chain):
+        below = {c.id: c for c in columns_of_node(node)}
+        node = replace(parent, child=node)
         if isinstance(node, Project):
-            extra = sorted(wanted - _ids(node))
-            added = tuple((reached[i], as_ref(reached[i])) for i in extra)
-            node = Project(node.child, (*node.items, *added))
+            items = tuple((below[i], as_ref(below[i])) for i in sorted(added))
+            node = Project(node.child, (*node.items, *items))
     return node
 
 
 def regroup(node: Node, group: Group) -> Node:
     """Return `node` with the `Group` at the end of its chain replaced by an extended one."""
-    chain: list[Node] = []
-    while not isinstance(node, Group):
-        if not isinstance(node, Project | Where | SortBy | Slice):
-            raise AssertionError("the aggregate is at the end of a chain")
+    chain: list[_Chained] = []
+    while isinstance(node, _Chained):
         chain.append(node)
         node = node.child
     node = group
     for parent in reversed(chain):
-        node = replace(parent, child=node)  # type: ignore[arg-type, type-var, unused-ignore]  # all have one child
+        node = replace(parent, child=node)
     return node
 
 
@@ -158,8 +157,15 @@ def as_ref(column: Column) -> Ref:
     return Ref(column.id, column.type, column.nullable)
 
 
+def columns_of_node(node: Node) -> tuple[Column, ...]:
+    """Return the output columns of `node` without recursing through a chain of filters."""
+    while isinstance(node, Where | SortBy | Slice | DistinctOn):
+        node = node.child
+    return node.columns
+
+
 def _ids(node: Node) -> frozenset[int]:
-    return frozenset(c.id for c in node.columns)
+    return frozenset(c.id for c in columns_of_node(node))
 
 
 def _matches(fields: tuple[Field, ...], parts: tuple[str, ...]) -> list[Field]:
@@ -217,7 +223,7 @@ def _ambiguous(name: Name) -> Refusal:
     wanted = ".".join(name.parts)
     return Refusal(
         "AMBIGUOUS_COLUMN",
-        f"`{wanted}` could be more than one column. Give the tables aliases (df.alias('a')) and write "
-        "col('a.…'), or rename one of the columns.",
+        f"`{wanted}` could be more than one column. Give the tables aliases (df.alias('a')) and "
+        "write col('a.…'), or rename one of the columns.",
         f"`{wanted}` 对应多个列。请为表起别名（df.alias('a')）并写 col('a.…')，或重命名其中一列。",
     )

@@ -160,6 +160,7 @@ class _Analysis:
             draws=tuple(builder.draws),
             support=support,
             notes=tuple(builder.notes),
+            multiplicities=tuple(sorted(self.classifier.multiplicities.items())),
         )
         self.releases.setdefault(identity, release)
         sources = tuple(f"k{i}" for i in range(len(node.keys))) + tuple(

@@ -65,6 +65,8 @@ class Classifier:
         """Keep the only source of information."""
         self.facts = facts
         self._known: dict[int, tuple[Node, Kind]] = {}
+        self.multiplicities: dict[int, int] = {}
+        """For the public side of each join judged so far, by its first column: its fan-out."""
 
     def kind(self, node: Node) -> Kind:
         """Return the kind of `node`, computed once."""
@@ -228,6 +230,7 @@ class Classifier:
         public_ids = {c.id for c in public.columns}
         matched = tuple(sorted(equated(node.condition, public_ids)))
         fan_out = max(self.facts.data.multiplicity(public, matched), 1)
+        self.multiplicities[public.columns[0].id] = fan_out
         if fan_out > MAX_MULTIPLICITY:
             raise Refusal(
                 "JOIN_FORM",

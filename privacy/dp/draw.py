@@ -66,6 +66,8 @@ class ReleasePlan:
     support: int | None
     """Open keys: the draw that counts distinct units and is compared with the threshold."""
     notes: tuple[str, ...] = ()
+    multiplicities: tuple[tuple[int, int], ...] = ()
+    """For the public side of each join, named by its first column: rows that one private row meets."""
 
     @property
     def delta_1e12(self) -> int:

@@ -57,13 +57,19 @@ class Engines(Protocol):
         ...
 
     def exact(
-        self, engine: str, plan: ReleasePlan, facts: PublicFacts, runner: PublicRunner,
+        self,
+        engine: str,
+        plan: ReleasePlan,
+        facts: PublicFacts,
+        frames: Mapping[str, pa.Table],
         cancelled: Callable[[], bool],
     ) -> Exact:
         """Check the certificate of the compiled plan, run it, and return exact bounded integers."""
         ...
 
-    def public(self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]) -> PublicRunner:
+    def public(
+        self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+    ) -> PublicRunner:
         """Return a runner over the public tables among `tables` and these frames."""
         ...
 
@@ -107,7 +113,9 @@ class Receipt:
 class Purse(Protocol):
     """The marketplace, as far as one question needs it."""
 
-    def price(self, asker: Asker, tables: tuple[str, ...], epsilon: float | None) -> tuple[str, int]:
+    def price(
+        self, asker: Asker, tables: tuple[str, ...], epsilon: float | None
+    ) -> tuple[str, int]:
         """Return the epsilon that applies, as text, and its micro-rho; refuse what no grant allows."""
         ...
 
@@ -185,7 +193,7 @@ class Executor:
         def compute(plan: ReleasePlan, micro_rho: int) -> tuple[bytes, Release]:
             operation.phase("compute")
             exact = self._engines.exact(
-                judged.engine, plan, judged.facts, judged.runner, operation.cancelled
+                judged.engine, plan, judged.facts, asker.frames, operation.cancelled
             )
             noisy = self._noise(plan, micro_rho, exact)
             return encode(plan, noisy), noisy

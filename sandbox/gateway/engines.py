@@ -1,0 +1,167 @@
+"""The engines behind the gateway: which one runs a question, over which files, with which claim.
+
+The choice reads public facts only. Spark starts in the background and serves what asks for it; the
+embedded engine answers from the first second.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from privacy.dp.draw import ReleasePlan
+from privacy.dp.exact import Measure, MeasureKind
+from privacy.dp.facts import PublicFacts, TableFacts
+from privacy.dp.plan import Node
+from privacy.dp.release import Exact
+from privacy.errors import Refusal
+from sandbox.engine.certificate import Claim
+from sandbox.engine.database import Database
+from sandbox.engine.duckdb import DuckDbEngine
+from sandbox.engine.public import PublicEngine
+from sandbox.engine.run import EngineFailure, TableSource
+from sandbox.engine.spark import SparkEngine
+from sandbox.lake.catalogue import Lake
+
+DUCKDB, SPARK = "duckdb", "spark"
+EMBEDDED_ROWS = 200_000_000
+"""Largest number of rows, by contract caps, that the embedded engine takes without being told."""
+
+
+class LakeTables:
+    """`sandbox.gateway.execute.Tables` over the lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        """Read manifests through `lake`, which caches them by pointer."""
+        self._lake = lake
+
+    def facts(self) -> Mapping[str, TableFacts]:
+        """Return the facts of every table's current version."""
+        return {name: stored.facts for name, stored in self._lake.tables().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRoom:
+    """`sandbox.gateway.execute.Engines` over the lake, DuckDB and Spark."""
+
+    lake: Lake
+    database: Database
+    embedded: DuckDbEngine
+    spark: SparkEngine | None
+    embedded_rows: int = EMBEDDED_ROWS
+
+    def choose(self, plans: tuple[ReleasePlan, ...], facts: PublicFacts, forced: str | None) -> str:
+        """Return `duckdb` or `spark`: what the session forces, else by contract caps."""
+        if forced == SPARK and self.spark is None:
+            raise Refusal(
+                "UNSUPPORTED",
+                "Spark is switched off in this lab. Unset lab.engine to use the embedded engine.",
+                "本实验室未启用 Spark。请取消 lab.engine 设置以使用内嵌引擎。",
+            )
+        if forced is not None:
+            return forced
+        tables = {t for plan in plans for t in plan.tables}
+        rows = sum(_most_rows(facts.tables[t]) for t in tables)
+        return SPARK if self.spark is not None and rows > self.embedded_rows else DUCKDB
+
+    def exact(
+        self,
+        engine: str,
+        plan: ReleasePlan,
+        facts: PublicFacts,
+        frames: Mapping[str, pa.Table],
+        cancelled: Callable[[], bool],
+    ) -> Exact:
+        """Certify the compiled plan, run it, and return exact bounded integers."""
+        runner = self.embedded if engine == DUCKDB else self.spark
+        if runner is None:
+            raise EngineFailure
+        sources = {
+            name: TableSource(
+                facts.tables[name], self.lake.local_files(name, facts.tables[name].version)
+            )
+            for name in plan.tables
+        }
+        table = runner.run(
+            plan.exact, sources, claim=claim_of(plan), frames=frames, cancelled=cancelled
+        )
+        return table.exact()
+
+    def public(
+        self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+    ) -> "PublicRooms":
+        """Return a runner over the public tables among `tables` and these frames."""
+        return PublicRooms(self, tables, frames)
+
+
+class PublicRooms:
+    """Evaluates public plans; a private table's files are never handed to it."""
+
+    def __init__(
+        self, room: EngineRoom, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+    ) -> None:
+        """Look files up only when a plan reads them."""
+        self._room, self._facts = room, tables
+        self._sources: dict[str, TableSource] | None = None
+        self._engine = PublicEngine(room.database, self._found, frames)
+
+    def _found(self) -> Mapping[str, TableSource]:
+        if self._sources is None:
+            self._sources = {
+                name: TableSource(facts, self._room.lake.local_files(name, facts.version))
+                for name, facts in self._facts.items()
+                if not facts.is_private
+            }
+        return self._sources
+
+    def run(self, node: Node) -> pa.Table:
+        """Return all rows of a public plan."""
+        return self._engine.run(node)
+
+    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[object, ...], ...]:
+        """Return the distinct tuples of these columns, sorted, nulls first."""
+        return self._engine.distinct(node, column_ids)
+
+    def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
+        """Return the largest number of rows that share these columns' values."""
+        return self._engine.multiplicity(node, column_ids)
+
+    def evaluate(self, node: Node) -> tuple[tuple[object, ...], ...]:
+        """Return all rows of a small public plan."""
+        return self._engine.evaluate(node)
+
+
+def claim_of(plan: ReleasePlan) -> Claim:
+    """Return what the noise of a release was derived from, for the certificate to check."""
+    sizes: tuple[int | None, ...] = ()
+    if plan.cells is not None:
+        sizes = tuple(len({cell[i] for cell in plan.cells}) or 1 for i in range(len(plan.keys)))
+    return Claim(
+        rows_per_unit=plan.contribution.rows,
+        groups_per_unit=plan.contribution.groups,
+        rows_per_group=plan.contribution.rows_in_group,
+        measures={m.name: _range(m) for m in plan.exact.measures},
+        public_multiplicities=dict(plan.multiplicities),
+        cells=None if plan.cells is None else max(len(plan.cells), 1),
+        key_sizes=sizes,
+        cohorts=plan.exact.cohorts,
+    )
+
+
+def _range(measure: Measure) -> tuple[int, int]:
+    match measure.kind:
+        case MeasureKind.ROWS | MeasureKind.UNITS:
+            return (0, 1)
+        case MeasureKind.HISTOGRAM:
+            return (0, measure.buckets - 1)
+        case MeasureKind.SUM:
+            low, high = measure.low - measure.offset, measure.high - measure.offset
+            if measure.square:
+                return (0, max(low * low, high * high))
+            return (low, high)
+
+
+def _most_rows(facts: TableFacts) -> int:
+    if not facts.is_private:
+        return 0
+    return (facts.max_units or 0) * (facts.max_rows_per_unit or 1)

@@ -14,13 +14,15 @@ from privacy.dp.exact import Measure, MeasureKind
 from privacy.dp.facts import PublicFacts, TableFacts
 from privacy.dp.plan import Node
 from privacy.dp.release import Exact
+from privacy.dp.types import Value
 from privacy.errors import Refusal
 from sandbox.engine.certificate import Claim
 from sandbox.engine.database import Database
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.public import PublicEngine
-from sandbox.engine.run import EngineFailure, TableSource
+from sandbox.engine.run import EngineFailure, RunCancelled, TableSource
 from sandbox.engine.spark import SparkEngine
+from sandbox.gateway.operations import CancelledError
 from sandbox.lake.catalogue import Lake
 
 DUCKDB, SPARK = "duckdb", "spark"
@@ -82,9 +84,12 @@ class EngineRoom:
             )
             for name in plan.tables
         }
-        table = runner.run(
-            plan.exact, sources, claim=claim_of(plan), frames=frames, cancelled=cancelled
-        )
+        try:
+            table = runner.run(
+                plan.exact, sources, claim=claim_of(plan), frames=frames, cancelled=cancelled
+            )
+        except RunCancelled as stopped:
+            raise CancelledError from stopped
         return table.exact()
 
     def public(
@@ -118,7 +123,7 @@ class PublicRooms:
         """Return all rows of a public plan."""
         return self._engine.run(node)
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[object, ...], ...]:
+    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
         """Return the distinct tuples of these columns, sorted, nulls first."""
         return self._engine.distinct(node, column_ids)
 
@@ -126,7 +131,7 @@ class PublicRooms:
         """Return the largest number of rows that share these columns' values."""
         return self._engine.multiplicity(node, column_ids)
 
-    def evaluate(self, node: Node) -> tuple[tuple[object, ...], ...]:
+    def evaluate(self, node: Node) -> tuple[tuple[Value, ...], ...]:
         """Return all rows of a small public plan."""
         return self._engine.evaluate(node)
 

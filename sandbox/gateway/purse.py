@@ -31,10 +31,6 @@ from sandbox.gateway.execute import Judged, Receipt, plan_digest
 log = logging.getLogger(__name__)
 
 
-class CancelledByClientError(Exception):
-    """The client gave up while the answer was computed; what was reserved stays charged."""
-
-
 class MarketplaceAuthority:
     """Looks tokens up with the marketplace (`sandbox.gateway.auth.Authority`)."""
 

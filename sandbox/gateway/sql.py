@@ -80,3 +80,19 @@ def _complete(translate: Callable[[], Result]) -> Result:
             "This SQL text is nested too deeply; split the question.",
             "SQL 文本嵌套过深；请拆分查询。",
         ) from None
+
+
+class SparkSql:
+    """Reads SQL text with one parser process (`sandbox.gateway.decode.SqlParser`)."""
+
+    def __init__(self, parser: Parser) -> None:
+        """Read through `parser`."""
+        self._parser = parser
+
+    def query(self, text: str, args: Arguments) -> Query:
+        """Return a SELECT as a query."""
+        return parse_query(text, args, self._parser)
+
+    def expression(self, text: str) -> Expression:
+        """Return one expression."""
+        return parse_expression(text, self._parser)

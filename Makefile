@@ -1,0 +1,40 @@
+# Every target first makes sure that both locked environments exist (infra/setup.sh).
+# `make demo` and `make test` work on a bare Debian with Python 3.11.
+
+PYTEST := .venv/bin/python -m pytest
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench test-cluster clean
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+
+$(READY): pyproject.toml uv.lock notebooks/pyproject.toml notebooks/uv.lock infra/setup.sh
+	@infra/setup.sh
+
+setup: $(READY) ## both locked environments, nothing else
+
+demo: $(READY) ## the whole story on this machine: data, services, answers, refusals
+	@.venv/bin/lab demo
+
+# Unit, property and attack tests share nothing, so two workers pay; the others start services.
+test: $(READY) ## all tests, in their small deterministic size
+	@$(PYTEST) -n 2 tests/unit tests/property tests/attacks
+	@$(PYTEST) tests/integration tests/journeys
+
+check: $(READY) ## format, lint, types, import directions
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: $(READY) ## the long sizes: every property at length, then the benchmarks
+	@LAB_FULL=1 $(PYTEST) -n 2 tests/property
+	@.venv/bin/lab bench
+
+test-cluster: $(READY) ## what needs Maven, Go or Kubernetes tools
+	@if [ -d tests/cluster ]; then $(PYTEST) tests/cluster; else echo "test-cluster skipped: there is no tests/cluster yet"; fi
+
+clean: ## remove environments and caches (never a lab's home)
+	@rm -rf .venv notebooks/.venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The `lab` command: it starts, watches and stops the sides, and imports none of them."""

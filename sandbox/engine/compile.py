@@ -1,0 +1,715 @@
+"""From a checked question to the physical plan that both engines render.
+
+Chains of projections are folded: an expression is carried along and written where it is used,
+unless that would make the text large; then it becomes a column of its own. So two hundred
+`withColumn` calls give a handful of nested queries, and no text grows exponentially.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+
+from privacy.dp.exact import ExactQuery, Measure, MeasureKind
+from privacy.dp.facts import TableFacts
+from privacy.dp.iterate import Steps, drive
+from privacy.dp.plan import (
+    AggregateCall,
+    AggregateKind,
+    Apply,
+    Column,
+    Const,
+    DistinctOn,
+    Expr,
+    Group,
+    JoinOn,
+    Local,
+    Node,
+    Project,
+    Ref,
+    Scan,
+    UnionAll,
+    Where,
+    references,
+)
+from privacy.dp.query import JoinKind
+from privacy.dp.types import DataType
+from privacy.errors import Refusal
+from sandbox.engine.functions import REPEATING, REPEATS
+from sandbox.engine.physical import (
+    Buckets,
+    Call,
+    Cells,
+    Clamped,
+    CohortIn,
+    Col,
+    Compute,
+    CountRows,
+    CountUnits,
+    First,
+    Fixed,
+    Hidden,
+    Keep,
+    Lit,
+    Meet,
+    Output,
+    PerUnit,
+    RankAtMost,
+    Read,
+    Relation,
+    Rows,
+    Scalar,
+    Shifted,
+    Squared,
+    Stack,
+    SumWhole,
+    Total,
+    UnitAggregate,
+    UnitCount,
+    UnitDistinct,
+    UnitExtreme,
+    UnitRows,
+    UnitSum,
+    Unscaled,
+    Whole,
+    column_names,
+    scalar_of,
+)
+
+MAX_INLINED = 80
+"""Operators in one expression before the parts it is built from become columns of their own."""
+
+PIECE = 24
+"""Depth at which an expression is cut into columns: SQL parsers recurse over nesting."""
+
+LENGTH = 400
+"""Operators in the text of one expression, repetitions by templates included."""
+
+Environment = dict[int, Scalar]
+"""For each visible column id, the expression over physical columns that gives its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A compiled subplan."""
+
+    relation: Relation
+    columns: Environment
+    unit: str | None = None
+    """The hidden unit; None for public rows."""
+    order: tuple[str, ...] = ()
+    """Columns that order a unit's rows: stored ranks first."""
+    total_order: bool = True
+    """Whether `order` tells all rows of a unit apart."""
+    units: frozenset[str] = frozenset()
+    """Visible columns that hold the raw unit id."""
+
+
+def compile_query(query: ExactQuery, tables: Mapping[str, TableFacts]) -> Cells:
+    """Return the physical plan of `query`; raise `Refusal` for a form that no engine runs."""
+    try:
+        return Compiler(query, tables).cells()
+    except RecursionError:
+        raise too_large() from None
+
+
+def compile_public(node: Node, tables: Mapping[str, TableFacts]) -> Part:
+    """Return a public scan with the filters and projections above it, compiled."""
+    return Compiler(ExactQuery(node, (), ()), tables).part(node)
+
+
+def too_large() -> Refusal:
+    """Return the refusal of an expression or plan that is nested too deeply to be written as SQL."""
+    return Refusal(
+        "TOO_LARGE",
+        "This question is nested too deeply. Split it: fewer operations inside one expression.",
+        "该问题嵌套过深。请拆分：减少单个表达式中的运算层数。",
+    )
+
+
+def unsupported(en: str, zh: str) -> Refusal:
+    """Return the refusal of a plan form that the engines do not run."""
+    return Refusal("UNSUPPORTED", en, zh)
+
+
+class Compiler:
+    """One compilation; numbers scans and computed columns."""
+
+    def __init__(self, query: ExactQuery, tables: Mapping[str, TableFacts]) -> None:
+        """Keep the question and the storage facts of its tables."""
+        self._query = query
+        self._tables = tables
+        self._limits = dict(query.scan_limits)
+        self._inner = dict(query.inner)
+        self._scans = count(1)
+        self._names = count(1)
+
+    def cells(self) -> Cells:
+        """Compile the whole question."""
+        query = self._query
+        part = self.part(query.child)
+        if part.unit is None:
+            raise unsupported(
+                "This question reads public tables only; it needs no private aggregate.",
+                "该问题只读取公开表，无需私有聚合。",
+            )
+        used = [e for _, e in query.keys]
+        used += [e for m in query.measures for e in (m.condition, m.value) if e is not None]
+        part = self._fold(part, used)
+        keys = tuple((f"k{i}", self._key(e, part.columns)) for i, (_, e) in enumerate(query.keys))
+        built = [(m, self._total(m, part.columns)) for m in query.measures]
+        part, keys, built = self._staged(part, keys, built)
+        relation = part.relation
+        if query.unit_limit is not None:
+            # Rows that agree in every column still needed are interchangeable.
+            order = part.order if part.total_order else self._ordered(part, keys, built)
+            relation = UnitRows(relation, part.unit or "", order, query.unit_limit)
+        return Cells(
+            relation,
+            part.unit or "",
+            keys,
+            tuple((m.name, t) for m, t in built if not isinstance(t, Buckets)),
+            tuple((m.name, t) for m, t in built if isinstance(t, Buckets)),
+        )
+
+    def _ordered(
+        self,
+        part: Part,
+        keys: tuple[tuple[str, Scalar], ...],
+        built: list[tuple[Measure, Total | Buckets]],
+    ) -> tuple[str, ...]:
+        needed: set[str] = set()
+        for _, key in keys:
+            needed |= column_names(key)
+        for _, total in built:
+            if total.condition is not None:
+                needed |= column_names(total.condition)
+            if isinstance(total, SumWhole | Buckets):
+                needed |= column_names(scalar_of(total.value))
+        return _distinct_names((*part.order, *sorted(needed)))
+
+    def part(self, node: Node) -> Part:
+        """Compile a subplan."""
+        return drive(self._part(node))
+
+    def _part(self, node: Node) -> Steps[Part]:
+        match node:
+            case Scan():
+                return self._scan(node)
+            case Local():
+                outputs = tuple(
+                    Output(self._name("l"), source, column.type)
+                    for column, source in zip(node.columns, node.sources, strict=True)
+                )
+                visible: Environment = {
+                    c.id: Col(o.name, c.type) for c, o in zip(node.columns, outputs, strict=True)
+                }
+                return Part(Rows(node.digest, outputs), visible)
+            case Project():
+                below: Part = yield self._part(node.child)
+                return self._project(node, below)
+            case Where():
+                child: Part = yield self._part(node.child)
+                part = self._fold(child, (node.predicate,))
+                part, (predicate,) = self._cut(part, (lower(node.predicate, part.columns),))
+                return replace(part, relation=Keep(part.relation, predicate))
+            case JoinOn():
+                left: Part = yield self._part(node.left)
+                right: Part = yield self._part(node.right)
+                return self._join(node, left, right)
+            case UnionAll():
+                parts: list[Part] = []
+                for branch in node.children:
+                    compiled: Part = yield self._part(branch)
+                    parts.append(compiled)
+                return self._union(node, parts)
+            case DistinctOn():
+                whole: Part = yield self._part(node.child)
+                return self._distinct(node, whole)
+            case Group():
+                grouped: Part = yield self._part(node.child)
+                return self._group(node, grouped)
+            case _:
+                raise unsupported(
+                    "Order and limit work on answers, not on rows of a private table.",
+                    "排序与截取只能作用于结果，不能作用于私有表的行。",
+                )
+
+    def _scan(self, node: Scan) -> Part:
+        facts = self._tables[node.table]
+        number = next(self._scans)
+        outputs: list[Output] = []
+        columns: Environment = {}
+        units: set[str] = set()
+        for column, source in zip(node.columns, node.sources, strict=True):
+            name = f"c{column.id}"
+            scaled = facts.is_private and column.type is DataType.DOUBLE
+            stored = DataType.LONG if scaled else column.type
+            outputs.append(Output(name, source, stored))
+            value = Col(name, stored)
+            columns[column.id] = Unscaled(value, facts.column(source).scale) if scaled else value
+            if facts.is_private and source == facts.unit_column:
+                units.add(name)
+        if not facts.is_private:
+            return Part(Read(node.table, tuple(outputs)), columns)
+        hidden = Hidden(f"u{number}", f"r{number}", f"h{number}")
+        relation: Relation = Read(node.table, tuple(outputs), hidden)
+        if self._query.cohorts is not None:
+            relation = CohortIn(relation, hidden.cohort, tuple(sorted(self._query.cohorts)))
+        limit = self._limits.get(node.columns[0].id)
+        if limit is not None:
+            relation = RankAtMost(relation, hidden.rank, limit)
+        return Part(relation, columns, hidden.unit, (hidden.rank,), units=frozenset(units))
+
+    def _project(self, node: Project, below: Part) -> Part:
+        part = self._fold(below, tuple(e for _, e in node.items))
+        lowered = [lower(e, part.columns) for _, e in node.items]
+        part, pieces = self._cut(part, lowered)
+        columns = {c.id: value for (c, _), value in zip(node.items, pieces, strict=True)}
+        return replace(part, columns=columns)
+
+    def _join(self, node: JoinOn, left: Part, right: Part) -> Part:
+        kind = node.kind
+        public: int | None = None
+        if right.unit is None and left.unit is not None:
+            public = node.right.columns[0].id
+        elif left.unit is None and right.unit is not None:
+            public = node.left.columns[0].id
+            if kind not in (JoinKind.INNER, JoinKind.CROSS, JoinKind.RIGHT):
+                raise _join_form(kind)
+            left, right = right, left
+            kind = JoinKind.LEFT if kind is JoinKind.RIGHT else kind
+        elif left.unit is None:
+            raise AssertionError("public joins are evaluated before compiling")
+        if kind is JoinKind.CROSS:
+            kind = JoinKind.INNER
+        if kind in (JoinKind.RIGHT, JoinKind.FULL):
+            raise _join_form(kind)
+        if kind is JoinKind.LEFT:
+            # A computed column of the right side must be null where no row matched.
+            right = self._materialised(right, right.columns)
+        used = references(node.condition) if node.condition is not None else frozenset()
+        left = self._materialised(left, used & left.columns.keys())
+        right = self._materialised(right, used & right.columns.keys())
+        both = {**left.columns, **right.columns}
+        units: tuple[str, str] | None = None
+        conditions = [lower(c, both) for c in conjuncts(node.condition)]
+        if left.unit is not None and right.unit is not None:
+            units = (left.unit, right.unit)
+            rest = [c for c in conditions if not _equates(c, left.units, right.units)]
+            if len(rest) == len(conditions):
+                raise Refusal(
+                    "JOIN_FORM",
+                    "Two private tables join only on the protected unit's own id.",
+                    "两张私有表只能按受保护主体的原始标识连接。",
+                )
+            conditions = rest
+        relation = Meet(left.relation, right.relation, kind, units, _all_of(conditions), public)
+        if kind in (JoinKind.SEMI, JoinKind.ANTI):
+            return replace(left, relation=relation)
+        return Part(
+            relation,
+            both,
+            left.unit,
+            left.order + right.order,
+            total_order=left.total_order and right.total_order and public is None,
+            units=left.units | (right.units if kind is JoinKind.INNER else frozenset()),
+        )
+
+    def _union(self, node: UnionAll, parts: list[Part]) -> Part:
+        if any(p.unit is None for p in parts):
+            raise unsupported(
+                "A union of private and public rows has no protected unit for some rows.",
+                "私有行与公开行的合并会使部分行没有受保护主体。",
+            )
+        width = max(len(p.order) for p in parts)
+        unit, branch = self._name("u"), self._name("r")
+        ranks = tuple(self._name("r") for _ in range(width))
+        columns: Environment = {}
+        takes: list[list[Scalar | str]] = []
+        for number, part in enumerate(parts):
+            padding = (Lit(None, DataType.LONG),) * (width - len(part.order))
+            takes.append([part.unit or "", Lit(number, DataType.INTEGER), *part.order, *padding])
+        names = [unit, branch, *ranks]
+        units: set[str] = set()
+        for position, column in enumerate(node.columns):
+            name = self._name("e")
+            values = [
+                p.columns[c.columns[position].id] for p, c in zip(parts, node.children, strict=True)
+            ]
+            scales = {v.scale if isinstance(v, Unscaled) else None for v in values}
+            if len(scales) == 1 and None not in scales:
+                columns[column.id] = Unscaled(Col(name, DataType.LONG), scales.pop() or 0)
+                values = [v.stored if isinstance(v, Unscaled) else v for v in values]
+            else:
+                columns[column.id] = Col(name, column.type)
+            for row, value in zip(takes, values, strict=True):
+                row.append(value)
+            names.append(name)
+            if all(
+                isinstance(v, Col) and v.name in p.units for v, p in zip(values, parts, strict=True)
+            ):
+                units.add(name)
+        relation = Stack(
+            tuple(p.relation for p in parts), tuple(tuple(t) for t in takes), tuple(names), unit
+        )
+        total = all(p.total_order for p in parts)
+        return Part(relation, columns, unit, (branch, *ranks), total, frozenset(units))
+
+    def _distinct(self, node: DistinctOn, part: Part) -> Part:
+        unit = part.unit
+        if unit is None:
+            raise AssertionError("public distinct is evaluated before compiling")
+        part = self._materialised(part, part.columns)
+        if not any(_is_unit(part.columns[i], part) for i in node.on):
+            raise unsupported(
+                "Distinct rows of a private table need the unit column among the columns.",
+                "私有表去重的列中必须包含主体列。",
+            )
+        by = _distinct_names(_stored(part.columns[i]) for i in node.on)
+        everything = _distinct_names(_stored(v) for v in part.columns.values())
+        if set(by) == set(everything):
+            return self._grouped(part, [(c.id, part.columns[c.id]) for c in node.columns], ())
+        order = part.order if part.total_order else _distinct_names((*part.order, *everything))
+        return replace(part, relation=First(part.relation, unit, by, order))
+
+    def _group(self, node: Group, part: Part) -> Part:
+        calls = tuple(a for _, call in node.aggregates for a in call.args)
+        inner = [self._inner.get(c.id) for c, _ in node.aggregates]
+        more = [e for m in inner if m is not None for e in (m.condition, m.value) if e is not None]
+        part = self._fold(part, (*(e for _, e in node.keys), *calls, *more))
+        if part.unit is None or not any(
+            isinstance(e, Ref) and _is_unit(part.columns[e.id], part) for _, e in node.keys
+        ):
+            raise unsupported(
+                "An aggregate below another one groups by the protected unit's own id.",
+                "位于另一聚合之下的聚合必须按受保护主体的原始标识分组。",
+            )
+        keys = [(c.id, self._key(e, part.columns)) for c, e in node.keys]
+        aggregates = tuple(
+            (c, self._inner_aggregate(call, measure, part.columns))
+            for (c, call), measure in zip(node.aggregates, inner, strict=True)
+        )
+        return self._grouped(part, keys, aggregates)
+
+    def _grouped(
+        self,
+        part: Part,
+        keys: list[tuple[int, Scalar]],
+        aggregates: tuple[tuple[Column, UnitAggregate], ...],
+    ) -> Part:
+        part, pieces = self._named(part, [k for _, k in keys])
+        columns: Environment = {}
+        units: set[str] = set()
+        named: list[tuple[str, Scalar]] = []
+        for (identity, _), piece in zip(keys, pieces, strict=True):
+            name = self._name("g")
+            if isinstance(piece, Unscaled):
+                columns[identity] = Unscaled(Col(name, DataType.LONG), piece.scale)
+                named.append((name, piece.stored))
+            else:
+                columns[identity] = Col(name, piece.type)
+                named.append((name, piece))
+            if _is_unit(piece, part):
+                units.add(name)
+        outputs: list[tuple[str, UnitAggregate]] = []
+        for column, aggregate in aggregates:
+            name = self._name("a")
+            columns[column.id] = Col(name, column.type)
+            outputs.append((name, aggregate))
+        # A key may be listed twice; one copy is enough to tell rows apart.
+        order = tuple(name for name, _ in named if name not in units)
+        relation = PerUnit(part.relation, part.unit or "", tuple(named), tuple(outputs))
+        return Part(relation, columns, part.unit, order, units=frozenset(units))
+
+    def _inner_aggregate(
+        self, call: AggregateCall, measure: Measure | None, columns: Environment
+    ) -> UnitAggregate:
+        args = tuple(lower(a, columns) for a in call.args)
+        match call.kind:
+            case AggregateKind.COUNT_ROWS:
+                return UnitCount(None)
+            case AggregateKind.COUNT:
+                present = [Call("isnotnull", (a,), DataType.BOOLEAN) for a in args]
+                return UnitCount(_all_of(present))
+            case AggregateKind.COUNT_IF:
+                return UnitCount(args[0])
+            case AggregateKind.COUNT_DISTINCT:
+                return UnitDistinct(args)
+            case AggregateKind.MIN | AggregateKind.MAX:
+                return UnitExtreme(args[0], call.kind is AggregateKind.MAX)
+            case AggregateKind.SUM | AggregateKind.AVG:
+                if measure is None or measure.value is None or measure.offset or measure.square:
+                    raise AssertionError("a per-unit sum needs its clamped measure")
+                condition = None if measure.condition is None else lower(measure.condition, columns)
+                integral = call.args[0].type.is_integral and call.kind is AggregateKind.SUM
+                return UnitSum(
+                    condition,
+                    _whole(measure, lower(measure.value, columns)),
+                    measure.scale,
+                    mean=call.kind is AggregateKind.AVG,
+                    type=DataType.LONG if integral else DataType.DOUBLE,
+                )
+            case _:
+                raise unsupported(
+                    f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, "
+                    "avg, min or max there.",
+                    f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
+                )
+
+    def _total(self, measure: Measure, columns: Environment) -> Total | Buckets:
+        condition = None if measure.condition is None else lower(measure.condition, columns)
+        if measure.kind is MeasureKind.ROWS:
+            return CountRows(condition)
+        if measure.kind is MeasureKind.UNITS:
+            return CountUnits(condition)
+        if measure.value is None:
+            raise AssertionError("a sum or histogram measures a value")
+        whole = _whole(measure, lower(measure.value, columns))
+        if measure.kind is MeasureKind.SUM:
+            return SumWhole(condition, whole)
+        return Buckets(condition, whole, measure.low, measure.step, measure.buckets)
+
+    def _key(self, expr: Expr, columns: Environment) -> Scalar:
+        value = lower(expr, columns)
+        if expr.type is DataType.INTEGER and not isinstance(value, Col):
+            return Call("cast", (value,), DataType.INTEGER)
+        return value
+
+    def _staged(
+        self,
+        part: Part,
+        keys: tuple[tuple[str, Scalar], ...],
+        built: list[tuple[Measure, Total | Buckets]],
+    ) -> tuple[Part, tuple[tuple[str, Scalar], ...], list[tuple[Measure, Total | Buckets]]]:
+        """Give keys and measured values a column each, so that their text appears once."""
+        scalars: list[Scalar] = [k for _, k in keys]
+        scalars += [scalar_of(t.value) for _, t in built if isinstance(t, SumWhole | Buckets)]
+        conditions = [t.condition for _, t in built if t.condition is not None]
+        part, cut = self._cut(part, [*scalars, *conditions])
+        tests = dict(zip(map(repr, conditions), cut[len(scalars) :], strict=True))
+        part, pieces = self._named(part, cut[: len(scalars)], carried=tests.values())
+        known = dict(zip(map(repr, scalars), pieces, strict=True))
+        staged: list[tuple[Measure, Total | Buckets]] = []
+        for measure, total in built:
+            condition = None if total.condition is None else tests[repr(total.condition)]
+            new = replace(total, condition=condition)
+            if isinstance(new, SumWhole | Buckets):
+                value = known[repr(scalar_of(new.value))]
+                new = replace(new, value=_whole(measure, value))
+            staged.append((measure, new))
+        return part, tuple((n, known[repr(k)]) for n, k in keys), staged
+
+    def _named(
+        self, part: Part, scalars: list[Scalar], carried: Iterable[Scalar] = ()
+    ) -> tuple[Part, list[Scalar]]:
+        """Return the scalars as bare columns, with the part that computes those that were not."""
+        items: dict[str, tuple[str, Scalar]] = {}
+        result: list[Scalar] = []
+        for scalar in scalars:
+            if isinstance(scalar, Col | Unscaled):
+                result.append(scalar)
+                continue
+            text = repr(scalar)
+            if text not in items:
+                items[text] = (self._name("e"), scalar)
+            result.append(Col(items[text][0], scalar.type))
+        if not items:
+            return part, result
+        names = {n for s in (*scalars, *carried) if not isinstance(s, Lit) for n in column_names(s)}
+        return self._computed(part, tuple(items.values()), extra=names), result
+
+    def _computed(
+        self, part: Part, items: tuple[tuple[str, Scalar], ...], extra: Iterable[str] = ()
+    ) -> Part:
+        names = {n for v in part.columns.values() for n in column_names(v)} | set(extra)
+        hidden = (part.unit,) if part.unit is not None else ()
+        carried = _distinct_names((*hidden, *part.order, *sorted(names)))
+        return replace(part, relation=Compute(part.relation, carried, items))
+
+    def _fold(self, part: Part, exprs: Iterable[Expr]) -> Part:
+        """Turn carried expressions into columns where writing them out again would be long."""
+        sizes: dict[int, int] = {}
+        for expr in exprs:
+            used = references(expr)
+            if not isinstance(expr, Ref) and any(
+                i in part.columns and not _is_bare(part.columns[i]) for i in used
+            ):
+                for i in used:
+                    sizes.setdefault(i, _size(part.columns[i]))
+                if _weight(expr, sizes) > MAX_INLINED:
+                    return self._materialised(part, part.columns)
+        return part
+
+    def _materialised(self, part: Part, ids: Iterable[int]) -> Part:
+        """Make columns of the carried expressions behind `ids`."""
+        columns = dict(part.columns)
+        items: dict[str, tuple[str, Scalar]] = {}
+        for i in ids:
+            value = columns[i]
+            if _is_bare(value):
+                continue
+            text = repr(value)
+            if text not in items:
+                items[text] = (self._name("e"), value)
+            columns[i] = Col(items[text][0], value.type)
+        if not items:
+            return part
+        made = {name for name, _ in items.values()}
+        below = {n for v in columns.values() for n in column_names(v)} - made
+        hidden = (part.unit,) if part.unit is not None else ()
+        carried = _distinct_names((*hidden, *part.order, *sorted(below)))
+        relation = Compute(part.relation, carried, tuple(items.values()))
+        return replace(part, relation=relation, columns=columns)
+
+    def _cut(self, part: Part, scalars: Iterable[Scalar]) -> tuple[Part, list[Scalar]]:
+        """Cut deep or long expressions into columns, innermost first."""
+        result = list(scalars)
+        while True:
+            items: list[tuple[str, Scalar]] = []
+            result = [s if _fits(s) else self._trimmed(s, items)[0] for s in result]
+            if not items:
+                return part, result
+            made = {n for n, _ in items}
+            left = {n for s in result for n in column_names(s)} - made
+            part = self._computed(part, tuple(items), extra=left)
+
+    def _trimmed(
+        self, scalar: Scalar, items: list[tuple[str, Scalar]]
+    ) -> tuple[Scalar, tuple[int, int]]:
+        """Replace the innermost subexpressions that reach the limits by columns of their own."""
+        if not isinstance(scalar, Call):
+            return scalar, _measured(scalar)
+        trimmed = [self._trimmed(a, items) for a in scalar.args]
+        new = replace(scalar, args=tuple(a for a, _ in trimmed))
+        extent = _extent(scalar.function, [e for _, e in trimmed])
+        reached = extent[0] >= PIECE or extent[1] >= LENGTH
+        if reached and not column_names(new) & {n for n, _ in items}:
+            name = self._name("e")
+            items.append((name, new))
+            return Col(name, scalar.type), (0, 1)
+        return new, extent
+
+    def _name(self, letter: str) -> str:
+        return f"{letter}n{next(self._names)}"
+
+
+def lower(expr: Expr, columns: Mapping[int, Scalar]) -> Scalar:
+    """Return `expr` over physical columns; long `and`/`or` chains become one flat call."""
+    match expr:
+        case Ref():
+            return columns[expr.id]
+        case Const():
+            return Lit(expr.value, expr.type)
+        case Apply(function="and" | "or"):
+            parts = tuple(lower(e, columns) for e in _flat(expr))
+            return Call(expr.function, parts, DataType.BOOLEAN)
+        case Apply():
+            return Call(expr.function, tuple(lower(a, columns) for a in expr.args), expr.type)
+
+
+def conjuncts(expr: Expr | None) -> list[Expr]:
+    """Return the parts of a top-level AND, left to right."""
+    if expr is None:
+        return []
+    return _flat(expr) if isinstance(expr, Apply) and expr.function == "and" else [expr]
+
+
+def _flat(expr: Apply) -> list[Expr]:
+    found: list[Expr] = []
+    stack: list[Expr] = [expr]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Apply) and part.function == expr.function:
+            stack.extend(reversed(part.args))
+        else:
+            found.append(part)
+    return found
+
+
+def _whole(measure: Measure, value: Scalar) -> Whole:
+    """Return the measure's clamp chain over `value`."""
+    whole: Whole = Clamped(Fixed(value, measure.scale), measure.low, measure.high)
+    if measure.offset:
+        whole = Shifted(whole, measure.offset)
+    return Squared(whole) if measure.square else whole
+
+
+def _all_of(parts: list[Scalar] | list[Call]) -> Scalar | None:
+    if not parts:
+        return None
+    return parts[0] if len(parts) == 1 else Call("and", tuple(parts), DataType.BOOLEAN)
+
+
+def _is_bare(value: Scalar) -> bool:
+    return isinstance(value, Col | Unscaled)
+
+
+def _is_unit(value: Scalar, part: Part) -> bool:
+    return isinstance(value, Col) and value.name in part.units
+
+
+def _stored(value: Scalar) -> str:
+    (name,) = column_names(value)
+    return name
+
+
+def _equates(condition: Scalar, left: frozenset[str], right: frozenset[str]) -> bool:
+    if not (isinstance(condition, Call) and condition.function in ("==", "<=>")):
+        return False
+    a, b = condition.args
+    if not (isinstance(a, Col) and isinstance(b, Col)):
+        return False
+    return (a.name in left and b.name in right) or (b.name in left and a.name in right)
+
+
+def _distinct_names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _size(scalar: Scalar) -> int:
+    total, stack = 0, [scalar]
+    while stack:
+        part = stack.pop()
+        total += 1
+        if isinstance(part, Call):
+            stack.extend(part.args)
+    return total
+
+
+def _weight(expr: Expr, sizes: Mapping[int, int]) -> int:
+    total, stack = 0, [expr]
+    while stack:
+        part = stack.pop()
+        total += sizes.get(part.id, 1) if isinstance(part, Ref) else 1
+        if isinstance(part, Apply):
+            stack.extend(part.args)
+    return total
+
+
+def _fits(scalar: Scalar) -> bool:
+    depth, length = _measured(scalar)
+    return depth <= PIECE and length <= LENGTH
+
+
+def _measured(scalar: Scalar) -> tuple[int, int]:
+    if not isinstance(scalar, Call):
+        return 0, int(not isinstance(scalar, Lit))
+    return _extent(scalar.function, [_measured(a) for a in scalar.args])
+
+
+def _extent(function: str, args: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return nesting and text length (in operators) of a call, from those of its arguments."""
+    factor = REPEATS if function in REPEATING else 1
+    return (
+        1 + max((d for d, _ in args), default=0),
+        1 + factor * sum(length for _, length in args),
+    )
+
+
+def _join_form(kind: JoinKind) -> Refusal:
+    return Refusal(
+        "JOIN_FORM",
+        f"A {kind.value} join would make rows that belong to no protected unit; use inner, left, semi "
+        "or anti with the private table on the left.",
+        f"{kind.value} 连接会产生不属于任何受保护主体的行；请使用 inner、left、semi 或 anti，私有表在左侧。",
+    )

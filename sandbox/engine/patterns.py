@@ -1,0 +1,219 @@
+r"""Literal patterns: the part of `like` and of regular expressions on which all engines agree.
+
+`rlike` patterns are parsed and written anew: RE2 (DuckDB) takes linear time and knows no
+look-around, Java (Spark) backtracks and could take exponential time or overflow its stack, so an
+unbounded repetition stands only on a single character, at most three times, and groups repeat a
+bounded number of times. `.`, `$` and `\s` are written as the characters that Java means by them.
+"""
+
+from privacy.errors import Refusal
+
+MAX_UNBOUNDED = 3
+"""Unbounded repetitions in one pattern: backtracking stays polynomial of low degree."""
+
+MAX_BOUND = 100
+"""Largest count in `{m,n}`; 10 for groups."""
+
+MAX_GROUP_BOUND = 10
+
+LINE_BREAKS = "\\n\\r\\x{85}\\x{2028}\\x{2029}"
+"""Characters that Java's `.` does not match."""
+
+_CLASSES = {"d": "0-9", "w": "a-zA-Z0-9_", "s": " \\t\\n\\x0B\\f\\r"}
+_CONTROLS = {"t": "\\t", "n": "\\n", "r": "\\r", "f": "\\f"}
+_SPECIAL = frozenset("\\^$.|?*+()[]{}")
+
+
+def like_is_valid(pattern: str) -> bool:
+    """Whether every escape character stands before `%`, `_` or itself, as Spark demands."""
+    position = 0
+    while position < len(pattern):
+        if pattern[position] == "\\":
+            if pattern[position + 1 : position + 2] not in ("%", "_", "\\"):
+                return False
+            position += 1
+        position += 1
+    return True
+
+
+def translated(pattern: str) -> str:
+    """Return a pattern that means the same in RE2 and in Java; raise `Refusal` for anything else."""
+    parser = _Parser(pattern)
+    text = parser.alternatives(top=True)
+    if parser.position != len(pattern):
+        raise parser.refused("an unmatched `)`", "多余的 `)`")
+    return text
+
+
+class _Parser:
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.position = 0
+        self.unbounded = 0
+
+    def refused(self, en: str, zh: str) -> Refusal:
+        return Refusal(
+            "UNSUPPORTED",
+            f"This `rlike` pattern holds {en} at character {self.position + 1}. Characters, classes "
+            "like [a-z0-9] and \\d, groups, | and repetitions of single characters are supported.",
+            f"该 `rlike` 模式在第 {self.position + 1} 个字符处含有{zh}。"
+            "支持普通字符、[a-z0-9] 与 \\d 等字符类、分组、| 以及对单个字符的重复。",
+        )
+
+    def peek(self) -> str:
+        return self.pattern[self.position : self.position + 1]
+
+    def take(self) -> str:
+        char = self.peek()
+        self.position += 1
+        return char
+
+    def alternatives(self, *, top: bool) -> str:
+        branches = [self.branch(top=top)]
+        while self.peek() == "|":
+            self.take()
+            branches.append(self.branch(top=top))
+        return "|".join(branches)
+
+    def branch(self, *, top: bool) -> str:
+        text = ""
+        while self.peek() not in ("", "|", ")"):
+            char = self.peek()
+            if char == "^":
+                self.take()
+                if text or not top:
+                    raise self.refused("`^` inside the pattern", "位于中间的 `^`")
+                text += "^"
+            elif char == "$":
+                self.take()
+                if self.peek() not in ("", "|") or not top:
+                    raise self.refused("`$` inside the pattern", "位于中间的 `$`")
+                # Java lets one final line break follow the place where `$` stands.
+                text += f"(?:\\r\\n|[{LINE_BREAKS}])?\\z"
+            elif char == "(":
+                text += self.group()
+            else:
+                text += self.repeated(self.atom(), single=True)
+        return text
+
+    def group(self) -> str:
+        self.take()
+        if self.peek() == "?":
+            self.take()
+            if self.take() != ":":
+                raise self.refused("an option or look-around `(?`", "选项或环视 `(?`")
+        before = self.unbounded
+        body = self.alternatives(top=False)
+        if self.take() != ")":
+            raise self.refused("a group that is not closed", "未闭合的分组")
+        return self.repeated(f"(?:{body})", single=False, open_inside=self.unbounded > before)
+
+    def atom(self) -> str:
+        char = self.take()
+        if char == ".":
+            return f"[^{LINE_BREAKS}]"
+        if char == "[":
+            return self.character_class()
+        if char == "\\":
+            escaped = self.take()
+            if escaped in _CLASSES:
+                return f"[{_CLASSES[escaped]}]"
+            if escaped.lower() in _CLASSES:
+                return f"[^{_CLASSES[escaped.lower()]}]"
+            return self.escaped(escaped)
+        if char in _SPECIAL:
+            raise self.refused(f"`{char}` in a place without meaning", f"位置无意义的 `{char}`")
+        return self.plain(char)
+
+    def escaped(self, char: str) -> str:
+        if char in _CONTROLS:
+            return _CONTROLS[char]
+        if char == "" or char.isalnum() or ord(char) > 126 or ord(char) < 32:  # noqa: PLR2004 - ASCII
+            raise self.refused("an escape without common meaning", "含义不统一的转义")
+        return "\\" + char
+
+    def plain(self, char: str) -> str:
+        if char == "\0":
+            raise self.refused("a zero character", "零字符")
+        return char
+
+    def character_class(self) -> str:
+        text = "["
+        if self.peek() == "^":
+            text += self.take()
+        empty = True
+        while self.peek() != "]" or empty:
+            char = self.take()
+            empty = False
+            if char == "\\":
+                escaped = self.take()
+                text += _CLASSES[escaped] if escaped in _CLASSES else self.escaped(escaped)
+            elif char in ("", "[", "]", "&", "^"):
+                raise self.refused(
+                    "a character class that engines read differently", "各引擎理解不同的字符类"
+                )
+            elif char == "-":
+                # A range needs both ends; a lone hyphen is written with an escape.
+                text += "-" if self.range_ends(text) else "\\-"
+            else:
+                text += self.plain(char)
+        self.take()
+        return text + "]"
+
+    def range_ends(self, text: str) -> bool:
+        before, after = self.pattern[self.position - 2], self.peek()
+        if text in ("[", "[^") or after == "]":
+            return False
+        if not (before.isalnum() and after.isalnum() and before <= after):
+            raise self.refused(
+                "a range that is not between letters or digits", "非字母数字之间的范围"
+            )
+        return True
+
+    def repeated(self, atom: str, *, single: bool, open_inside: bool = False) -> str:
+        char = self.peek()
+        if char not in ("*", "+", "?", "{"):
+            return atom
+        self.take()
+        if char == "?":
+            text = "?"
+        elif char in ("*", "+"):
+            if not single:
+                raise self.refused("an unbounded repetition of a group", "对分组的无界重复")
+            self.count_unbounded()
+            text = char
+        else:
+            text = self.bounds(single=single)
+            if open_inside:
+                raise self.refused("nested repetitions", "嵌套的重复")
+        if self.peek() == "?":
+            self.take()  # Reluctant or greedy: the same answer to "is there a match".
+        if self.peek() in ("*", "+", "?", "{"):
+            raise self.refused("a repetition of a repetition", "重复的重复")
+        return atom + text
+
+    def count_unbounded(self) -> None:
+        self.unbounded += 1
+        if self.unbounded > MAX_UNBOUNDED:
+            raise self.refused(
+                f"more than {MAX_UNBOUNDED} of `*` and `+`", f"多于 {MAX_UNBOUNDED} 个 `*`、`+`"
+            )
+
+    def bounds(self, *, single: bool) -> str:
+        end = self.pattern.find("}", self.position)
+        text = self.pattern[self.position : end] if end >= 0 else ""
+        low, comma, high = text.partition(",")
+        limit = MAX_BOUND if single else MAX_GROUP_BOUND
+        numbers = [n for n in (low, high) if n]
+        if not low or not all(n.isascii() and n.isdigit() and int(n) <= limit for n in numbers):
+            raise self.refused(
+                f"a count that is not between 0 and {limit}", f"不在 0 到 {limit} 之间的次数"
+            )
+        if high and int(high) < int(low):
+            raise self.refused("a count whose ends are reversed", "上下限颠倒的次数")
+        self.position = end + 1
+        if comma and not high:
+            if not single:
+                raise self.refused("an unbounded repetition of a group", "对分组的无界重复")
+            self.count_unbounded()
+        return "{" + text + "}"

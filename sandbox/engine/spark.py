@@ -1,0 +1,233 @@
+"""The distributed engine: Spark in classic mode, on this machine or on a cluster.
+
+One session per process, warmed in the background. Its progress, metrics, logs and errors hold row
+counts and values, so none of them leaves this module.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from privacy.dp.exact import ExactQuery
+from sandbox.engine.certificate import Claim, certify
+from sandbox.engine.compile import compile_query
+from sandbox.engine.database import Database, frame_name, positional
+from sandbox.engine.physical import Cells
+from sandbox.engine.prepare import evaluated
+from sandbox.engine.public import ARROW_TYPES, PublicEngine
+from sandbox.engine.render import SPARK, Renderer
+from sandbox.engine.run import (
+    POLL_SECONDS,
+    Cancelled,
+    EngineFailure,
+    ExactTable,
+    RunCancelled,
+    TableSource,
+    gathered,
+    watched,
+)
+from sandbox.java import find_java_home
+
+LOCAL_MASTER = "local[*]"
+
+_WARM_UP = (
+    "SELECT k, COUNT(*) AS n, COUNT(DISTINCT v) AS d, COALESCE(CAST(SUM(v) AS BIGINT), 0L) AS s "
+    "FROM (SELECT id % 3 AS k, LEAST(GREATEST(id, 1L), 90L) AS v FROM range(100)) AS t GROUP BY k"
+)
+"""Touches the classes that every question needs: parser, optimiser, code generator, Arrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparkSettings:
+    """How Spark is reached and what it may use."""
+
+    master: str = LOCAL_MASTER
+    memory: str = "2g"
+    concurrent: int = 2
+    """Questions that run at once; others wait."""
+    partitions: int = os.cpu_count() or 2
+    """Shuffle partitions."""
+
+
+class SparkEngine:
+    """Runs checked questions in Spark. Safe to share between threads."""
+
+    def __init__(
+        self, database: Database, scratch: Path, settings: SparkSettings | None = None
+    ) -> None:
+        """Keep where to work; `database` evaluates public parts. Nothing starts before `start`."""
+        self._database = database
+        self._scratch = scratch
+        self._settings = settings or SparkSettings()
+        self._places = threading.BoundedSemaphore(self._settings.concurrent)
+        self._lock = threading.Lock()
+        self._views: set[str] = set()
+        self._numbers = count(1)
+        self._session: Any = None
+        self._failed = False
+        self._ready = threading.Event()
+        self._starting: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start and warm Spark in the background, once."""
+        with self._lock:
+            if self._starting is None:
+                self._starting = threading.Thread(
+                    target=self._start, name="spark-start", daemon=True
+                )
+                self._starting.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a question would run at once."""
+        return self._ready.is_set() and not self._failed
+
+    def stop(self) -> None:
+        """Stop Spark, if it was started."""
+        if self._starting is not None:
+            self._starting.join()
+        if self._session is not None:
+            self._session.stop()
+
+    def run(
+        self,
+        query: ExactQuery,
+        tables: Mapping[str, TableSource],
+        *,
+        claim: Claim,
+        frames: Mapping[str, pa.Table] | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> ExactTable:
+        """Certify the compiled plan against `claim`, run it, return exact integers."""
+        facts = {name: source.facts for name, source in tables.items()}
+        public = PublicEngine(self._database, lambda: tables, frames)
+        query, rows = evaluated(query, facts, lambda node: public.run(node, None, cancelled))
+        plan = compile_query(query, facts)
+        certify(plan, claim, facts)
+        session = self._wait(cancelled)
+        with self._places:
+            return self._answer(session, query, plan, (tables, rows), cancelled)
+
+    def _wait(self, cancelled: Cancelled | None) -> Any:  # noqa: ANN401 - pyspark is untyped here
+        self.start()
+        while not self._ready.wait(POLL_SECONDS):
+            if cancelled is not None and cancelled():
+                raise RunCancelled
+        if self._failed:
+            raise EngineFailure
+        return self._session
+
+    def _start(self) -> None:
+        try:
+            session = self._open()
+            session.sql(_WARM_UP).toArrow()
+        except Exception:  # noqa: BLE001 - whatever it is, questions then get the constant failure
+            self._failed = True
+        else:
+            self._session = session
+        self._ready.set()
+
+    def _open(self) -> Any:  # noqa: ANN401 - pyspark is untyped here
+        scratch = self._scratch.resolve()
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["JAVA_HOME"] = str(find_java_home(scratch))
+        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+        # Left by a notebook's environment, these would make a client instead of an engine.
+        for name in ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE"):
+            os.environ.pop(name, None)
+        # Imported here: it takes half a second, which a DuckDB-only lab need not spend.
+        from pyspark.sql import SparkSession  # noqa: PLC0415
+
+        builder = SparkSession.builder.appName("lab").master(self._settings.master)
+        for name, value in self._options(scratch).items():
+            builder = builder.config(name, value)
+        return builder.getOrCreate()
+
+    def _options(self, scratch: Path) -> dict[str, str]:
+        return {
+            "spark.api.mode": "classic",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.memory": self._settings.memory,
+            "spark.local.dir": str(scratch / "spark"),
+            "spark.log.level": "OFF",
+            "spark.sql.adaptive.enabled": "true",
+            "spark.sql.ansi.enabled": "false",
+            "spark.sql.autoBroadcastJoinThreshold": "32m",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": str(self._settings.partitions),
+            "spark.sql.variable.substitute": "false",
+            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+        }
+
+    def _answer(
+        self,
+        session: Any,  # noqa: ANN401 - pyspark is untyped here
+        query: ExactQuery,
+        plan: Cells,
+        given: tuple[Mapping[str, TableSource], Mapping[str, pa.Table]],
+        cancelled: Cancelled | None,
+    ) -> ExactTable:
+        tables, rows = given
+        run = next(self._numbers)
+
+        def view(name: str) -> str:
+            return f"{frame_name(name)}_{run}" if name in rows else self._view(session, tables[name])
+
+        tag = f"lab-{run}"
+        try:
+            for digest, table in rows.items():
+                frame = session.createDataFrame(positional(table))
+                frame.createOrReplaceTempView(view(digest))
+            statements = Renderer(SPARK, view).statements(plan)
+            session.addTag(tag)
+            with watched(cancelled, lambda: session.interruptTag(tag)) as stopped:
+                histograms = {
+                    name: self._collect(session, text, stopped)
+                    for name, text in statements.histograms
+                }
+                cells = (
+                    None
+                    if statements.cells is None
+                    else self._collect(session, statements.cells, stopped)
+                )
+        except (RunCancelled, EngineFailure):
+            raise
+        except Exception:  # noqa: BLE001 - Spark's messages quote values: none may pass
+            raise EngineFailure from None
+        finally:
+            session.removeTag(tag)
+            for digest in rows:
+                session.catalog.dropTempView(view(digest))
+        keys = tuple(name for name, _ in plan.keys)
+        types = tuple(ARROW_TYPES[column.type] for column, _ in query.keys)
+        return gathered(keys, types, cells, histograms)
+
+    def _collect(self, session: Any, text: str, stopped: threading.Event) -> pa.Table:  # noqa: ANN401
+        if stopped.is_set():
+            raise RunCancelled
+        try:
+            return session.sql(text).toArrow()
+        except Exception:
+            if stopped.is_set():
+                raise RunCancelled from None
+            raise
+
+    def _view(self, session: Any, source: TableSource) -> str:  # noqa: ANN401
+        """Return the view of a table version; its file listing and schema are read once."""
+        name = source.view
+        with self._lock:
+            if name not in self._views:
+                files = [str(f.resolve()) for f in source.files]
+                session.read.parquet(*files).createOrReplaceTempView(name)
+                self._views.add(name)
+        return name

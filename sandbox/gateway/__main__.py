@@ -1,0 +1,83 @@
+"""`python -m sandbox.gateway`: the analyst's front door over one lab's home."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from marketplace.client import MarketplaceClient
+from privacy.dp.release import release
+from sandbox.engine.database import Database, Limits
+from sandbox.engine.duckdb import DuckDbEngine
+from sandbox.engine.spark import SparkEngine, SparkSettings
+from sandbox.gateway.engines import EMBEDDED_ROWS, EngineRoom, LakeTables
+from sandbox.gateway.execute import Executor
+from sandbox.gateway.purse import MarketplaceAuthority, MarketplacePurse
+from sandbox.gateway.server import Server
+from sandbox.gateway.service import Service
+from sandbox.gateway.sql import SparkSql, shared_parser
+from sandbox.lake.catalogue import Lake
+from sandbox.lake.keys import KeyRing
+from sandbox.lake.store import open_store
+
+SPARK_OFF = "off"
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.gateway")
+    parser.add_argument("--home", type=Path, default=Path(os.environ.get("LAB_HOME", ".lab")))
+    parser.add_argument("--port", type=int, default=15002)
+    parser.add_argument("--marketplace", default="http://127.0.0.1:8000")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # One line per HTTP call would say who asked what and when: that belongs in the log of record.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    home: Path = given.home.resolve()
+    client = MarketplaceClient(given.marketplace, (home / "gateway.token").read_text().strip())
+    room = engine_room(home)
+    executor = Executor(LakeTables(room.lake), room, MarketplacePurse(client), release)
+    sql = shared_parser()
+    service = Service(executor, MarketplaceAuthority(client), SparkSql(sql))
+    server = Server(service, port=given.port)
+    # Both JVMs warm behind the open port: the first embedded answer does not wait for them.
+    threading.Thread(target=sql.warm, name="parser-warm", daemon=True).start()
+    if room.spark is not None:
+        room.spark.start()
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    stopped.wait()
+    server.stop()
+    sql.close()
+    if room.spark is not None:
+        room.spark.stop()
+    client.close()
+    return 0
+
+
+def engine_room(home: Path) -> EngineRoom:
+    """Return the lake and engines of a home, by its settings."""
+    url = os.environ.get("LAB_LAKE_URL") or f"file://{home / 'lake'}"
+    cache = home / "run" / "cache"
+    lake = Lake(open_store(url), KeyRing.open_or_create(home / "keys"), cache)
+    memory = os.environ.get("LAB_EMBEDDED_MEMORY") or Limits().memory
+    database = Database((cache,), home / "run" / "scratch", Limits(memory=memory))
+    master = os.environ.get("LAB_SPARK_MASTER") or SparkSettings().master
+    spark = None
+    if master != SPARK_OFF:
+        spark = SparkEngine(database, home / "run" / "spark", SparkSettings(master=master))
+    rows = int(os.environ.get("LAB_EMBEDDED_ROWS") or EMBEDDED_ROWS)
+    return EngineRoom(lake, database, DuckDbEngine(database), spark, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""The lake's command line: `python -m sandbox.lake ingest CONTRACT FILE...` and `tables`."""
+
+import argparse
+import datetime as dt
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sandbox.lake.catalogue import Lake
+from sandbox.lake.contract import load_contract
+from sandbox.lake.errors import LakeError
+from sandbox.lake.ingest import Delivery, Place, ingest
+from sandbox.lake.keys import KeyRing
+from sandbox.lake.reading import Encoding
+from sandbox.lake.store import Store, open_store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 2 when something has to be changed first."""
+    given = _parser().parse_args(arguments)
+    home = Path(given.home or os.environ.get("LAB_HOME") or ".lab").resolve()
+    try:
+        command: Callable[[argparse.Namespace, Path], int] = given.command
+        return command(given, home)
+    except LakeError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.lake", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    taking = commands.add_parser("ingest", help="store files under a contract")
+    taking.set_defaults(command=_ingest)
+    taking.add_argument("contract", type=Path, help="ODCS YAML file")
+    taking.add_argument("files", type=Path, nargs="+", metavar="FILE", help=".parquet or .csv")
+    taking.add_argument("--append", action="store_true", help="add to the current version")
+    taking.add_argument("--batch", default="", help="name of the delivery (default: file names)")
+    taking.add_argument("--encoding", type=Encoding, choices=list(Encoding), default=Encoding.UTF_8)
+    taking.add_argument(
+        *("--as-known",),
+        type=dt.date.fromisoformat,
+        metavar="DATE",
+        help="day on which the rows were known (default: today)",
+    )
+    showing = commands.add_parser("tables", help="list the current versions")
+    showing.set_defaults(command=_tables)
+    for command in (taking, showing):
+        command.add_argument("--home", help="default: LAB_HOME, else .lab")
+    return parser
+
+
+def _ingest(given: argparse.Namespace, home: Path) -> int:
+    contract = load_contract(given.contract)
+    keys = KeyRing.open_or_create(home / "keys")
+    memory = int(os.environ.get("LAB_INGEST_MEMORY_MB", "1500"))
+    place = Place(_store(home), keys, home / "run" / "lake", memory)
+    delivery = Delivery(
+        contract=contract,
+        files=tuple(given.files),
+        as_known=given.as_known or dt.datetime.now(tz=dt.UTC).date(),
+        append=given.append,
+        encoding=given.encoding,
+        batch=given.batch,
+    )
+    outcome = ingest(delivery, place, _progress(contract.table))
+    state = "stored" if outcome.changed else "was stored already, nothing done"
+    print(f"{outcome.table} version {outcome.version}: {state}")
+    print(json.dumps(outcome.report, ensure_ascii=False))
+    return 0
+
+
+def _tables(_: argparse.Namespace, home: Path) -> int:
+    lake = Lake(_store(home), KeyRing.open(home / "keys"), home / "run" / "lake" / "cache")
+    for name, table in lake.tables().items():
+        kind = table.facts.unit_domain or "public"
+        print(f"{name:<24} version {table.facts.version:<6} {kind}")
+    return 0
+
+
+def _store(home: Path) -> Store:
+    return open_store(os.environ.get("LAB_LAKE_URL") or (home / "lake").as_uri())
+
+
+def _progress(table: str) -> Callable[[str], None]:
+    began = time.monotonic()
+
+    def say(step: str) -> None:
+        print(f"{table}: {time.monotonic() - began:6.1f} s  {step}", file=sys.stderr, flush=True)
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())

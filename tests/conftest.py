@@ -1,0 +1,26 @@
+"""Settings of the whole suite: how long properties search, and what a test may not touch."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Small and the same on every run, so that a red build is red for everybody; LAB_FULL=1 searches.
+settings.register_profile(
+    "small",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "full", max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("full" if os.environ.get("LAB_FULL") == "1" else "small")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own `LAB_*` settings must not decide what a test sees."""
+    for name in [n for n in os.environ if n.startswith("LAB_") and n != "LAB_FULL"]:
+        monkeypatch.delenv(name)

@@ -1,1 +1,1 @@
-"""The pure core: what is asked, what it may reveal, what it costs. No I/O, no clock, no environment."""
+"""The pure core: what is asked, what it may reveal and what it costs. No I/O, clock or settings."""

@@ -29,7 +29,7 @@ def selection_rank_error(scale: float, candidates: int, miss: float) -> float:
     return scale * math.log(candidates / miss)
 
 
-def ratio_half_width(  # noqa: PLR0913 - the six numbers of a ratio's interval
+def ratio_half_width(
     *, value: float, count: float, sum_half: float, count_half: float, low: float, high: float
 ) -> float:
     """Return a conservative half-width of sum/count, given noised parts and their half-widths.

@@ -1,7 +1,8 @@
 """From a typed plan to priced releases: what is drawn, with which sensitivity, for which cells.
 
 `analyse` reads the question and `PublicFacts`, nothing else. Each aggregate over a private relation
-becomes one `ReleasePlan`; the plan above them, with every such aggregate replaced by a `Local` named
+becomes one `ReleasePlan`; the plan above them, with every such aggregate replaced by a `Local`
+named
 by the release's digest, is public and free. Equal aggregates in one question are one release.
 """
 
@@ -75,7 +76,7 @@ class _Analysis:
                     return Group(child, node.keys, node.aggregates)
                 kind = self.classifier.kind(node.child)
                 if not isinstance(kind, Private):
-                    raise AssertionError("a private plan has a private kind")
+                    raise AssertionError("a private plan has a private kind")  # noqa: TRY004  # not the caller's
                 return None if is_per_unit(node, kind) else self._release(node, kind)
             case JoinOn() | UnionAll():
                 return self._combine(node)
@@ -96,8 +97,10 @@ class _Analysis:
         if self._uses_release(lowered):
             raise Refusal(
                 "JOIN_FORM",
-                "A released answer cannot be combined with private rows in one question. Ask for the "
-                "release first, turn it into rows (createDataFrame of its pandas frame), then join those.",
+                "A released answer cannot be combined with private rows in one question. Ask for "
+                "the "
+                "release first, turn it into rows (createDataFrame of its pandas frame), then "
+                "join those.",
                 "已发布的结果不能与私有行在同一个问题中组合。请先取得该结果，"
                 "再用其 pandas 表 createDataFrame 后连接。",
             )
@@ -118,9 +121,11 @@ class _Analysis:
             if column.type is DataType.DOUBLE:
                 raise Refusal(
                     "TYPE_MISMATCH",
-                    f"`{column.name}` is a double and cannot be a group key of private rows. Group by a whole "
+                    f"`{column.name}` is a double and cannot be a group key of private rows. "
+                    "Group by a whole "
                     "number made from it, such as floor(x / 1000).",
-                    f"`{column.name}` 是 double 类型，不能作为私有行的分组键。请用由它得到的整数分组，"
+                    f"`{column.name}` 是 double 类型，不能作为私有行的分组键。请用由它得到的整数"
+                    "分组，"
                     "例如 floor(x / 1000)。",
                 )
         rows, unit_limit = _row_bound(kind)
@@ -136,7 +141,7 @@ class _Analysis:
         if not outputs and support is None:
             # groupBy(keys).agg() without aggregates: nothing is drawn for declared keys.
             builder.rows()
-        self._check_size(node, cells, outputs)
+        self._check_size(cells, outputs)
         identity = digest(node, self.facts, extra={"mechanisms": MECHANISMS})
         release = ReleasePlan(
             digest=identity,
@@ -169,7 +174,7 @@ class _Analysis:
         return Local(identity, node.columns, sources)
 
     def _check_size(
-        self, node: Group, cells: tuple[tuple[Value, ...], ...] | None, outputs: tuple[Output, ...]
+        self, cells: tuple[tuple[Value, ...], ...] | None, outputs: tuple[Output, ...]
     ) -> None:
         size = (1 if cells is None else len(cells)) * max(len(outputs), 1)
         if size > MAX_CELLS:
@@ -223,7 +228,7 @@ class _Analysis:
 
 
 def _row_bound(kind: Private) -> tuple[int, int | None]:
-    """Return B and, where the proven one is missing or too large, the query-time limit behind it."""
+    """Return B and, where the proven one is missing or too large, the query-time limit."""
     if kind.rows is not None and kind.rows <= MAX_ROWS_PER_UNIT:
         return max(kind.rows, 1), None
     return MAX_ROWS_PER_UNIT, MAX_ROWS_PER_UNIT

@@ -28,8 +28,8 @@ class BudgetExceededError(Exception):
         self.cost, self.left = cost, left
         super().__init__(
             f"This costs {cost.micro_rho} micro-rho and {cost.delta_1e12}e-12 delta, but "
-            f"{left.micro_rho} and {left.delta_1e12}e-12 are left. Ask for fewer columns or groups, "
-            "accept more noise, or ask the data owner."
+            f"{left.micro_rho} and {left.delta_1e12}e-12 are left. Ask for fewer columns or "
+            "groups, accept more noise, or ask the data owner."
         )
 
 

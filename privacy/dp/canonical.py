@@ -41,7 +41,7 @@ Json = str | int | bool | None | list["Json"] | dict[str, "Json"]
 
 
 def digest(node: Node, facts: PublicFacts, *, extra: Mapping[str, Json] | None = None) -> str:
-    """Return the SHA-256 (hex) of the canonical form of `node` over these versions of its tables."""
+    """Return the SHA-256 (hex) of the canonical form of `node` over its table versions."""
     writer = _Writer(facts)
     body: Json = {
         "form": FORM,
@@ -64,7 +64,7 @@ class _Writer:
     def _columns(self, columns: tuple[Column, ...]) -> list[Json]:
         return [self._number(c.id) for c in columns]
 
-    def node(self, node: Node) -> Json:  # noqa: PLR0911 - one case for each node kind
+    def node(self, node: Node) -> Json:
         match node:
             case Scan():
                 facts = self._facts.tables[node.table]

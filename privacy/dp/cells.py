@@ -19,7 +19,7 @@ MAX_CELLS = 200_000
 MAX_IMAGE = 500
 """Domain combinations tried to find the values of a computed key."""
 EMPTY_ROW = "0" * 64
-"""Digest of the built-in public frame with one row and one column, on which constants are evaluated."""
+"""Digest of the built-in public frame of one row, on which constants are evaluated."""
 
 
 def key_cells(
@@ -29,12 +29,13 @@ def key_cells(
     axes: list[tuple[tuple[Value, ...], ...]] = []
     placed: dict[int, int] = {}
     positions: list[tuple[int, int]] = []
-    for column, expr in node.keys:
+    for _, expr in node.keys:
         if references(expr) & kind.units:
             raise Refusal(
                 "UNIT_KEY",
                 "Groups made from the protected unit's id would be one unit each. Group by other "
-                "columns, or by the plain id alone for per-unit features and aggregate those again.",
+                "columns, or by the plain id alone for per-unit features and aggregate those "
+                "again.",
                 "按受保护主体标识派生的分组，每组只含一个主体。请按其他列分组；"
                 "或仅按原始标识分组得到主体特征，再做一次聚合。",
             )
@@ -135,9 +136,11 @@ def _constant(expr: Expr) -> Node:
 
 
 def too_many_cells(size: int) -> Refusal:
+    """Return the refusal of an answer with this many cells."""
     return Refusal(
         "TOO_MANY_CELLS",
-        f"The answer would have {size} cells; at most {MAX_CELLS} are given. Group by fewer columns, or "
+        f"The answer would have {size} cells; at most {MAX_CELLS} are given. Group by fewer "
+        "columns, or "
         "filter the keys to the ones you need.",
         f"回答将有 {size} 个单元格，上限为 {MAX_CELLS}。请减少分组列，或先筛选所需的分组值。",
     )

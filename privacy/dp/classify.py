@@ -30,6 +30,7 @@ from privacy.dp.plan import (
     references,
 )
 from privacy.dp.predicate import (
+    allowed,
     conjuncts,
     equated,
     equates,
@@ -55,7 +56,7 @@ from privacy.errors import Refusal
 T = TypeVar("T")
 
 MAX_MULTIPLICITY = 1000
-"""A public join that multiplies one private row by more than this is refused: noise would drown it."""
+"""A public join that multiplies a private row by more is refused: noise would drown the answer."""
 
 
 class Classifier:
@@ -190,6 +191,9 @@ class Classifier:
             tighter = narrowed(conjunct, intervals)
             if tighter is not None:
                 intervals[tighter[0]] = tighter[1]
+            compared = allowed(conjunct, values)
+            if compared is not None:
+                values[compared[0]] = compared[1]
             present = not_null(conjunct)
             if present is not None and present in values:
                 values[present] = tuple(v for v in values[present] if v is not None)
@@ -213,8 +217,10 @@ class Classifier:
             return _private(left)
         raise Refusal(
             "JOIN_FORM",
-            f"A {node.kind.value} join of a private table with a public one would make rows that belong "
-            "to no protected unit. Use inner, left (private side kept), semi or anti, with a condition.",
+            f"A {node.kind.value} join of a private table with a public one would make rows that "
+            "belong "
+            "to no protected unit. Use inner, left (private side kept), semi or anti, with a "
+            "condition.",
             f"私有表与公开表的 {node.kind.value} 连接会产生不属于任何受保护主体的行。"
             "请使用带条件的 inner、left（保留私有侧）、semi 或 anti 连接。",
         )
@@ -234,7 +240,8 @@ class Classifier:
         if fan_out > MAX_MULTIPLICITY:
             raise Refusal(
                 "JOIN_FORM",
-                f"One private row can meet {fan_out} rows of the public side; at most {MAX_MULTIPLICITY} "
+                f"One private row can meet {fan_out} rows of the public side; at most "
+                f"{MAX_MULTIPLICITY} "
                 "are allowed. Join on a column that is unique in the public table, by equality.",
                 f"一行私有数据最多会匹配公开表的 {fan_out} 行，上限为 {MAX_MULTIPLICITY}。"
                 "请按公开表中唯一的列做等值连接。",
@@ -282,21 +289,25 @@ class Classifier:
         if left.domain != right.domain:
             raise Refusal(
                 "JOIN_FORM",
-                f"These private tables protect different units ({left.domain} and {right.domain}); a row "
+                f"These private tables protect different units ({left.domain} and "
+                f"{right.domain}); a row "
                 "of the result would belong to both. Aggregate each and join the released answers.",
-                f"两张私有表保护的主体不同（{left.domain} 与 {right.domain}），连接结果的一行会同时属于两者。"
+                f"两张私有表保护的主体不同（{left.domain} 与 {right.domain}），连接结果的一行会同"
+                "时属于两者。"
                 "请分别聚合，再连接已发布的结果。",
             )
         if node.kind not in (JoinKind.INNER, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI):
             raise Refusal(
                 "JOIN_FORM",
-                f"Two private tables can be joined by inner, left, semi or anti, not {node.kind.value}.",
+                "Two private tables can be joined by inner, left, semi or anti, not "
+                f"{node.kind.value}.",
                 f"两张私有表只能做 inner、left、semi 或 anti 连接，不能做 {node.kind.value} 连接。",
             )
         if not any(equates(c, left.units, right.units) for c in conjuncts(node.condition)):
             raise Refusal(
                 "JOIN_FORM",
-                "Two private tables join only on the protected unit's own id, by equality at the top of "
+                "Two private tables join only on the protected unit's own id, by equality at the "
+                "top of "
                 "the condition and with both columns unchanged, for example on='uscc'.",
                 "两张私有表只能按受保护主体的原始标识做等值连接（条件最外层，且两列均未经改动），"
                 "例如 on='uscc'。",
@@ -350,7 +361,8 @@ class Classifier:
         if len(private) < len(kinds) or len({k.domain for k in private}) > 1 or not shared:
             raise Refusal(
                 "UNION_FORM",
-                "A union with a private table needs private tables of one unit domain on all sides, with "
+                "A union with a private table needs private tables of one unit domain on all "
+                "sides, with "
                 "the unchanged unit column (such as uscc) in the same position.",
                 "与私有表做 union 时，各侧都必须是同一主体域的私有表，且未经改动的主体列（如 uscc）"
                 "位于相同位置。",
@@ -388,8 +400,10 @@ class Classifier:
         if not on & kind.units:
             raise Refusal(
                 "PRIVATE_ROWS",
-                "Distinct rows of a private table would show rows, and one unit could decide which row of "
-                "another stays. Keep the unit column in the list, or count: groupBy(...).agg(count('*')).",
+                "Distinct rows of a private table would show rows, and one unit could decide "
+                "which row of "
+                "another stays. Keep the unit column in the list, or count: "
+                "groupBy(...).agg(count('*')).",
                 "私有表去重会显示原始行，且一个主体会影响另一主体保留哪一行。"
                 "请在列表中保留主体列，或改为计数：groupBy(...).agg(count('*'))。",
             )
@@ -456,7 +470,7 @@ class Classifier:
 
 def _private(kind: Kind) -> Private:
     if not isinstance(kind, Private):
-        raise AssertionError("the caller has already separated public inputs")
+        raise AssertionError("public inputs were separated before")  # noqa: TRY004  # our bug
     return kind
 
 
@@ -514,7 +528,8 @@ def _inner_interval(call: AggregateCall, kind: Private, per_group: int | None) -
         case _:
             raise Refusal(
                 "UNSUPPORTED",
-                f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, avg, min "
+                f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, "
+                "avg, min "
                 "or max there.",
                 f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
             )

@@ -67,7 +67,7 @@ class ReleasePlan:
     """Open keys: the draw that counts distinct units and is compared with the threshold."""
     notes: tuple[str, ...] = ()
     multiplicities: tuple[tuple[int, int], ...] = ()
-    """For the public side of each join, named by its first column: rows that one private row meets."""
+    """For the public side of each join (by its first column): rows that one private row meets."""
 
     @property
     def delta_1e12(self) -> int:
@@ -100,9 +100,11 @@ def costs(program: Program, micro_rho: int) -> tuple[Budget, ...]:
     if share < 1:
         raise Refusal(
             "BAD_EPSILON",
-            f"This epsilon buys {micro_rho} micro-rho, but the answer needs {program.draws} draws of at "
+            f"This epsilon buys {micro_rho} micro-rho, but the answer needs {program.draws} "
+            "draws of at "
             "least 1 each. Raise epsilon or ask for fewer aggregates.",
-            f"该 epsilon 对应 {micro_rho} micro-rho，而此回答需要 {program.draws} 次抽样，每次至少 1。"
+            f"该 epsilon 对应 {micro_rho} micro-rho，而此回答需要 {program.draws} 次抽样，每次至"
+            "少 1。"
             "请提高 epsilon 或减少聚合项。",
         )
     return tuple(Budget(share * len(r.draws), r.delta_1e12) for r in program.releases)

@@ -23,7 +23,8 @@ class MeasureKind(StrEnum):
 class Measure:
     """One exact integer (or, for a histogram, one vector of integers) for each group.
 
-    Fixed point: a DOUBLE v that is null or NaN contributes nothing; otherwise v·10**scale is clamped
+    Fixed point: a DOUBLE v that is null or NaN contributes nothing; otherwise v·10**scale is
+    clamped
     as a double to ±9e15, then floor(· + 0.5) is taken as a 64-bit integer, clamped to [low, high],
     reduced by `offset`, squared if `square`. An integral v is multiplied by 10**scale instead.
     """
@@ -55,7 +56,7 @@ class ExactQuery:
     scan_limits: tuple[tuple[int, int], ...] = ()
     """For a private scan (named by the id of its first column) the largest rank that is read."""
     inner: tuple[tuple[int, Measure], ...] = ()
-    """For aggregates inside per-unit groups of `child`: column id and the clamped measure behind it."""
+    """For aggregates inside per-unit groups of `child`: column id and its clamped measure."""
     unit_limit: int | None = None
     """At most this many rows of a unit right before the aggregate, lowest ranks first."""
     cohorts: tuple[int, ...] | None = None

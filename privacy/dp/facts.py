@@ -1,4 +1,4 @@
-"""Public facts: all that an analysis may know. No row count, no histogram, no file size can be said here.
+"""Public facts: all that an analysis may know. No row count or histogram can be said here.
 
 Everything comes from a table's contract (attested by its owner with a basis) or from frozen public
 tables. That limits, engine, price, denial and `explain` depend on nothing else is kept by the type:
@@ -24,7 +24,7 @@ class ColumnFacts:
     """Smallest value the contract admits, in the column's own unit; values below are clamped."""
     high: float | int | None = None
     scale: int = 0
-    """Decimal digits kept: the lake stores DOUBLE columns as the integer `round(value * 10**scale)`."""
+    """Decimal digits kept: the lake stores a DOUBLE as the integer `round(value * 10**scale)`."""
     domain: tuple[Value, ...] | None = None
     """All values that ingest lets through, in key order; None means open."""
     step: float | int | None = None

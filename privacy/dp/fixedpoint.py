@@ -15,7 +15,7 @@ from privacy.dp.types import DataType
 from privacy.errors import Refusal
 
 HEADROOM = 2**62
-"""|bound| · rows of all units stays below this, so that no 64-bit sum can overflow (soundness A.7)."""
+"""|bound| · rows of all units stays below: no 64-bit sum can overflow (soundness A.7)."""
 FIXED_LIMIT = 9 * 10**15
 """Fixed-point values stay where doubles are exact integers."""
 MAX_DIGITS = 6
@@ -52,7 +52,7 @@ def _digits(expr: Expr, scales: Mapping[int, int]) -> int:
 def fixed_bounds(
     value: Expr, kind: Private, rows: int, *, squared: bool = False
 ) -> tuple[int, Interval]:
-    """Return decimal digits and integer bounds of a summed expression; refuse what has no bounds."""
+    """Return digits and integer bounds of a summed expression; refuse what has no bounds."""
     if not value.type.is_numeric:
         raise Refusal(
             "TYPE_MISMATCH",
@@ -63,7 +63,8 @@ def fixed_bounds(
     if not interval.is_finite:
         raise Refusal(
             "UNBOUNDED",
-            "The summed expression has no finite bounds: a division by a value that can be near zero, or a "
+            "The summed expression has no finite bounds: a division by a value that can be near "
+            "zero, or a "
             "column without bounds in its contract. Bound it with least() and greatest().",
             "被聚合的表达式没有有限的上下界：可能除以接近零的值，或所用列在契约中没有界。"
             "请用 least() 与 greatest() 限定。",
@@ -78,7 +79,8 @@ def fixed_bounds(
         if scale == 0:
             raise Refusal(
                 "OVERFLOW_POSSIBLE",
-                f"A sum of values up to {interval.magnitude:g} over {cap} possible rows may not fit 64 bits. "
+                f"A sum of values up to {interval.magnitude:g} over {cap} possible rows may not "
+                "fit 64 bits. "
                 "Narrow the expression with least()/greatest(), or divide it by a constant first.",
                 f"绝对值可达 {interval.magnitude:g} 的值在最多 {cap} 行上求和可能超出 64 位。"
                 "请用 least()/greatest() 收窄，或先除以常数。",
@@ -87,9 +89,9 @@ def fixed_bounds(
 
 
 def _fixed(bound: float, scale: int, *, up: bool) -> int:
-    """Return a bound in fixed point: the nearest integer if the bound is that decimal, else outward."""
-    exact = bound * 10**scale
-    nearest = int(round(exact))
+    """Return a bound in fixed point: the nearest integer if it is that decimal, else outward."""
+    exact: float = bound * 10**scale
+    nearest = round(exact)
     if math.isclose(exact, nearest, rel_tol=1e-12, abs_tol=1e-9):
         return nearest
     return int(math.ceil(exact) if up else math.floor(exact))

@@ -58,7 +58,7 @@ class Interval:
         return Interval(point, point)
 
     def times(self, other: "Interval") -> "Interval":
-        """Return the interval of all products; 0 · ∞ counts as 0, since no finite value makes it NaN."""
+        """Return the interval of all products; 0 · ∞ counts as 0: no finite value makes it NaN."""
         products = [
             0 if 0 in (a, b) else a * b
             for a in (self.low, self.high)
@@ -115,10 +115,12 @@ def _within_type(expr: Apply, interval: Interval) -> Interval:
     if interval.low < limit.low or interval.high > limit.high:
         raise Refusal(
             "OVERFLOW_POSSIBLE",
-            f"The {expr.type.value} result of `{expr.function}` could lie between {interval.low:g} and "
+            f"The {expr.type.value} result of `{expr.function}` could lie between "
+            f"{interval.low:g} and "
             f"{interval.high:g}, outside its type. Cast an operand to double, or narrow it with "
             "least()/greatest() first.",
-            f"`{expr.function}` 的 {expr.type.value} 结果可能在 {interval.low:g} 与 {interval.high:g} "
+            f"`{expr.function}` 的 {expr.type.value} 结果可能在 {interval.low:g} 与 "
+            f"{interval.high:g} "
             "之间，超出该类型的范围。请先把操作数转换为 double，或用 least()/greatest() 收窄。",
         )
     return Interval(int(interval.low), int(interval.high))
@@ -250,7 +252,8 @@ def _coalesce(expr: Apply, columns: Mapping[int, Interval]) -> Interval:
 
 
 def _least(expr: Apply, columns: Mapping[int, Interval]) -> Interval:
-    # Spark skips nulls, so any single argument may be the answer: only a never-null argument caps it.
+    # Spark skips nulls, so any single argument may be the answer: only a never-null argument caps
+    # it.
     args = [(bounds(a, columns), a) for a in expr.args if not _is_null(a)]
     if not args:
         return Interval(0, 0)

@@ -26,6 +26,7 @@ class Builder:
     """Collects measures and draws of one release; equal measures are drawn once."""
 
     def __init__(self, kind: Private, contribution: Contribution) -> None:
+        """Start empty, over rows of this kind and contribution."""
         self.kind = kind
         self.contribution = contribution
         self.measures: list[Measure] = []
@@ -33,14 +34,17 @@ class Builder:
         self.notes: list[str] = []
 
     def rows(self, condition: Expr | None = None) -> int:
+        """Return the draw that counts rows where `condition` is true."""
         name = self._measure(Measure("", MeasureKind.ROWS, condition=condition))
         return self._draw(Draw(name, "gaussian", self.contribution.squared_l2(1)))
 
     def units(self) -> int:
+        """Return the draw that counts distinct units."""
         name = self._measure(Measure("", MeasureKind.UNITS))
         return self._draw(Draw(name, "gaussian", self.contribution.units_squared_l2))
 
     def output(self, column: Column, call: AggregateCall) -> Output:
+        """Return how an aggregate is answered, making its draws."""
         for arg in call.args:
             check_overflow(arg, self.kind.intervals)
         match call.kind:
@@ -69,8 +73,10 @@ class Builder:
         if not any(isinstance(a, Ref) and a.id in self.kind.units for a in call.args):
             raise Refusal(
                 "UNSUPPORTED",
-                "Distinct values can be counted only for the protected unit's id over private rows, for "
-                "example countDistinct('uscc'). For another column, group by it and count the answer's rows.",
+                "Distinct values can be counted only for the protected unit's id over private "
+                "rows, for "
+                "example countDistinct('uscc'). For another column, group by it and count the "
+                "answer's rows.",
                 "在私有行上只能对受保护主体的标识做去重计数，例如 countDistinct('uscc')。"
                 "其他列请先按该列分组，再数结果的行数。",
             )
@@ -133,7 +139,8 @@ class Builder:
 
     def _extreme(self, column: Column, value: Expr, thousandths: int) -> Output:
         self.notes.append(
-            f"{column.name}: the {thousandths / 10:g} % quantile stands for the extreme, which no private "
+            f"{column.name}: the {thousandths / 10:g} % quantile stands for the extreme, which "
+            "no private "
             "answer can give; it carries no interval"
         )
         return self._quantile(column, value, thousandths, bracketed=False)
@@ -188,6 +195,7 @@ class Builder:
 
 
 def is_present(args: tuple[Expr, ...]) -> Expr | None:
+    """Return the condition that no argument is null, or None if none can be."""
     tests = [
         Apply("isnotnull", (a,), DataType.BOOLEAN, nullable=False)
         for a in args

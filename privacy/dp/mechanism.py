@@ -69,7 +69,7 @@ def add_gaussian(values: Sequence[int], scale: float) -> list[int]:
 
 
 def selection_scale(sensitivity: int, micro_rho: int, cells: int) -> float:
-    """Return the noisy-max scale so that a unit's `cells` selections cost at most this rho together."""
+    """Return the noisy-max scale at which a unit's `cells` selections cost at most this rho."""
     granted = math.nextafter(micro_rho / MICRO / cells, 0.0)
     scale = 2 * sensitivity / math.sqrt(2 * granted)
     while selection_rho(scale, sensitivity) > granted:

@@ -1,4 +1,4 @@
-"""The typed plan: every column has an identity, every expression a type; nothing is looked up any more.
+"""The typed plan: every column has an identity, every expression a type, all names are resolved.
 
 A column id is unique in the whole plan, and a table read twice gets two sets of ids, so that a
 self-join is unambiguous and provenance can be followed by id instead of by name.
@@ -40,7 +40,7 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """A scalar function of the allow-list. `cast` converts to `type`; `when` and `in` as in `expr`."""
+    """A function of the allow-list. `cast` converts to `type`; `when` and `in` as in `expr`."""
 
     function: str
     args: tuple["Expr", ...]

@@ -4,7 +4,9 @@ Only the parts of a top-level AND count, and only in their plainest forms (sound
 """
 
 import math
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from privacy.dp.interval import ALL, Interval
 from privacy.dp.plan import Apply, Const, Expr, Ref, references
@@ -75,7 +77,8 @@ def narrowed(conjunct: Expr, known: Mapping[int, Interval]) -> tuple[int, Interv
         case "<" | "<=":
             after = Interval(-math.inf, b.value)
         case ">" | ">=":
-            # NaN is larger than any number in Spark; it contributes nothing to sums, so it may stay.
+            # NaN is larger than any number in Spark; it contributes nothing to sums, so it may
+            # stay.
             after = Interval(b.value, math.inf)
         case "==":
             after = Interval(b.value, b.value)
@@ -83,6 +86,35 @@ def narrowed(conjunct: Expr, known: Mapping[int, Interval]) -> tuple[int, Interv
             return None
     met = after.meet(before)
     return (a.id, met) if met.is_finite else None
+
+
+def allowed(
+    conjunct: Expr, known: Mapping[int, tuple[Value, ...]]
+) -> tuple[int, tuple[Value, ...]] | None:
+    """Return a column and those of its known values for which `column < literal` or its kin holds.
+
+    Only fewer cells follow from this, never a smaller row bound: that needs a pin.
+    """
+    if not isinstance(conjunct, Apply) or len(conjunct.args) != 2:  # noqa: PLR2004 - binary operators
+        return None
+    function, (a, b) = conjunct.function, conjunct.args
+    if isinstance(a, Const):
+        function, a, b = _MIRROR.get(function, ""), b, a
+    holds = _HOLDS.get(function)
+    if holds is None or not (isinstance(a, Ref) and isinstance(b, Const) and a.id in known):
+        return None
+    if b.value is None or b.type is not a.type or a.type is DataType.DOUBLE:
+        return None
+    return a.id, tuple(v for v in known[a.id] if v is not None and holds(v, b.value))
+
+
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "!=": operator.ne,
+}
 
 
 def equated(condition: Expr | None, public_ids: set[int]) -> set[int]:
@@ -102,6 +134,7 @@ def equated(condition: Expr | None, public_ids: set[int]) -> set[int]:
 
 
 def equates(part: Expr, left: frozenset[int], right: frozenset[int]) -> bool:
+    """Whether a conjunct is a plain equality between a column of each set."""
     if not (isinstance(part, Apply) and part.function in ("==", "<=>")):
         return False
     a, b = part.args
@@ -111,6 +144,7 @@ def equates(part: Expr, left: frozenset[int], right: frozenset[int]) -> bool:
 
 
 def merged_values(groups: Iterable[tuple[Value, ...]]) -> tuple[Value, ...]:
+    """Return all values once, sorted, null first."""
     seen: dict[tuple[str, Value], Value] = {}
     for group in groups:
         for value in group:

@@ -6,7 +6,8 @@ record holds the proven bound of rows per unit (`rows`, B in soundness A.1), the
 and for single columns their interval and their possible values. Everything here is a function of
 the question and of `PublicFacts`.
 
-`classify` computes the records; this module says what they mean. Anything that would let one unit change another unit's rows is refused with the nearest allowed form.
+`classify` computes the records; this module says what they mean. Anything that would let one
+unit change another unit's rows is refused with the nearest allowed form.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,7 @@ class Private:
     rows: int | None
     """B: at most this many rows of one unit; None means no bound is proven."""
     keys: frozenset[frozenset[int]] = frozenset()
-    """Live unique keys without the unit: a unit has at most one row for each value of these columns."""
+    """Live unique keys without the unit: at most one row of a unit for each of their values."""
     sizes: Mapping[int, int] = field(default_factory=dict)
     """For raw, never-null columns: how many values can occur (declared domain or pin)."""
     values: Mapping[int, tuple[Value, ...]] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Private:
     max_units: int = 0
     """Public cap on the units of the domain."""
     origin: Mapping[int, tuple[Node, int]] = field(default_factory=dict)
-    """For a column that came through a join from a public relation: that relation and its column."""
+    """For a column joined in from a public relation: that relation and its column."""
 
     def product(self, columns: Iterable[int]) -> int | None:
         """Return how many value combinations the columns can take, or None if that is open."""
@@ -142,8 +143,10 @@ def rows_refused(what: str) -> Refusal:
     """Return the refusal of an operation that needs rows of a private table."""
     return Refusal(
         "PRIVATE_ROWS",
-        f"Rows of a private table cannot be shown, and `{what}` works on rows. Ask for aggregates, for "
-        "example df.groupBy('district_code').agg(F.count('*')); order and limit the answer of that.",
+        f"Rows of a private table cannot be shown, and `{what}` works on rows. Ask for "
+        "aggregates, for "
+        "example df.groupBy('district_code').agg(F.count('*')); order and limit the answer of "
+        "that.",
         f"不能显示私有表的原始行，而 `{what}` 针对行。请改为聚合，例如 "
         "df.groupBy('district_code').agg(F.count('*'))，再对聚合结果排序或截取。",
     )

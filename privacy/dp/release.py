@@ -300,7 +300,8 @@ def _bracketed(
     values = [value(i) for i in draws[0]]
     if len(draws) == 1:
         return values, [None] * len(values)
-    # One grid step more on each side: the answer lies on the grid, the true quantile between points.
+    # One grid step more on each side: the answer lies on the grid, the true quantile between
+    # points.
     step = output.step / unit
     widths: list[float | None] = [
         max(values[i] - value(low), value(high) - values[i], 0.0) + step

@@ -1,10 +1,10 @@
-"""The column types that a question may touch: a small subset of Spark SQL's, so both engines agree exactly."""
+"""The column types of questions: a small subset of Spark SQL's on which both engines agree."""
 
 import datetime as dt
 from enum import StrEnum
 
 Value = bool | int | float | str | dt.date | None
-"""A cell or literal. `bool` is BOOLEAN, `int` INTEGER or LONG, `float` DOUBLE, `date` DATE, `None` null."""
+"""A cell or literal: `bool`, `int` (INTEGER or LONG), `float` (DOUBLE), `str`, `date` or null."""
 
 
 class DataType(StrEnum):

@@ -1,4 +1,4 @@
-"""Soundness H: plan, price, limits, denial and `explain` are the same with and without any one unit."""
+"""Soundness H: plan, price, denial and `explain` are the same with and without any one unit."""
 
 import os
 import random

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import textwrap
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -272,6 +271,7 @@ class Gateway:
     server: Server
     tables: Tables
     people: People
+    python: str = str(CLIENT_PYTHON)
 
     def run(self, script: str, token: str | None = TOKEN, **environment: str) -> str:
         """Run a script in the stock client's own environment; return what it prints."""
@@ -288,7 +288,7 @@ class Gateway:
             path = Path(folder) / "notebook.py"
             path.write_text(PREAMBLE + textwrap.dedent(script), encoding="utf-8")
             done = subprocess.run(
-                [str(CLIENT_PYTHON), str(path)],
+                [self.python, str(path)],
                 env=variables,
                 capture_output=True,
                 text=True,
@@ -314,11 +314,11 @@ def attempt(call):
 
 @contextmanager
 def running_gateway(
-    tables: Tables | None = None, sql: Any = None, *, grid: bool = False
+    tables: Tables | None = None, sql: Any = None, *, grid: bool = False, **options: Any
 ) -> Iterator[Gateway]:
     """Serve on a free port of the loopback until the block ends."""
     tables, people = tables or Tables(), People()
-    service = Service(tables, people, sql or Sql(), grid=Grid(enabled=grid), clock=time.monotonic)
+    service = Service(tables, people, sql or Sql(), grid=Grid(enabled=grid), **options)
     gateway = Gateway(Server(service), tables, people)
     try:
         yield gateway
@@ -352,6 +352,10 @@ class Call:
 
     def is_active(self) -> bool:
         return self.active
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        callback()
+        return True
 
     def abort_with_status(self, status: Any) -> None:
         raise AbortedError(status)

@@ -63,7 +63,7 @@ def digest_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def ask(  # noqa: PLR0913 - the fields a test may vary
+def ask(
     operation: str,
     *,
     question: str | None = None,

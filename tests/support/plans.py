@@ -27,7 +27,7 @@ from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType
 from tests.support.reference import COHORT, RANK, UNIT, PublicWorld, Row, World
 
-B, I, L, D, S = (
+B, N, L, D, S = (
     DataType.BOOLEAN,
     DataType.INTEGER,
     DataType.LONG,
@@ -42,7 +42,7 @@ PRIVATE = {
         (
             UNIT_ID,
             ColumnFacts("d", S, nullable=False, domain=("p", "q", "r")),
-            ColumnFacts("n", I, low=0, high=50),
+            ColumnFacts("n", N, low=0, high=50),
             ColumnFacts("x", D, low=-5, high=20, scale=1),
         ),
         "enterprise",
@@ -57,10 +57,10 @@ PRIVATE = {
         "v1",
         (
             UNIT_ID,
-            ColumnFacts("m", I, nullable=False, low=1, high=4, domain=(1, 2, 3, 4)),
+            ColumnFacts("m", N, nullable=False, low=1, high=4, domain=(1, 2, 3, 4)),
             ColumnFacts("g", S, domain=("a", "b")),
             ColumnFacts("amt", D, low=0, high=30, scale=2),
-            ColumnFacts("k", I, low=-3, high=9),
+            ColumnFacts("k", N, low=-3, high=9),
         ),
         "enterprise",
         "u",
@@ -74,9 +74,9 @@ PRIVATE = {
         "v1",
         (
             UNIT_ID,
-            ColumnFacts("m", I, nullable=False, low=1, high=3, domain=(1, 2, 3)),
+            ColumnFacts("m", N, nullable=False, low=1, high=3, domain=(1, 2, 3)),
             ColumnFacts("t", S, nullable=False, domain=("w", "e")),
-            ColumnFacts("k", I, low=0, high=9),
+            ColumnFacts("k", N, low=0, high=9),
         ),
         "enterprise",
         "u",
@@ -103,8 +103,8 @@ PRIVATE = {
     ),
 }
 OPEN = {
-    "one": TableFacts("one", "v1", (ColumnFacts("d", S), ColumnFacts("w", I))),
-    "many": TableFacts("many", "v1", (ColumnFacts("d", S), ColumnFacts("w", I))),
+    "one": TableFacts("one", "v1", (ColumnFacts("d", S), ColumnFacts("w", N))),
+    "many": TableFacts("many", "v1", (ColumnFacts("d", S), ColumnFacts("w", N))),
 }
 
 
@@ -114,7 +114,7 @@ def facts_of(world: World, cohorts: tuple[int, ...] | None = None) -> PublicFact
 
 
 def random_world(rng: random.Random, units: int = 3) -> World:
-    """Return tables with nulls, NaN, values outside their bounds, and units beyond their row caps."""
+    """Return tables with nulls, NaN, values out of bounds, and units beyond their row caps."""
     tables: dict[str, list[Row]] = {name: [] for name in PRIVATE}
     for unit in range(1, units + 1):
         cohort = rng.choice((2025, 2026))
@@ -251,7 +251,7 @@ class PlanMaker:
             return Apply("or", (self.predicate(node), self.predicate(node)), B)
         if roll < 0.85:
             return Apply("and", (self.predicate(node), self.predicate(node)), B)
-        if column.type in (I, L, D):
+        if column.type in (N, L, D):
             return Apply(self.rng.choice(("<", "<=", ">", ">=")), (ref, self.literal(column)), B)
         return Apply("not", (Apply("isnull", (ref,), B, nullable=False),), B, nullable=False)
 
@@ -259,9 +259,9 @@ class PlanMaker:
         return Where(node, self.predicate(node))
 
     def number(self, node: Node) -> Expr:
-        column = self.pick(node, I, L, D)
+        column = self.pick(node, N, L, D)
         if column is None:
-            return Const(1, I)
+            return Const(1, N)
         ref: Expr = Ref(column.id, column.type, column.nullable)
         roll = self.rng.random()
         if roll < 0.5:
@@ -354,7 +354,7 @@ class PlanMaker:
         if unit is None:
             return node
         keys: list[tuple[Column, Expr]] = [(unit, Ref(unit.id, S, unit.nullable))]
-        extra = self.pick(node, S, I)
+        extra = self.pick(node, S, N)
         if extra is not None and extra.id != unit.id and self.rng.random() < 0.5:
             keys.append((extra, Ref(extra.id, extra.type, extra.nullable)))
         return Group(node, tuple(keys), tuple(self.aggregate(node, inner=True) for _ in range(2)))
@@ -391,11 +391,11 @@ class PlanMaker:
         keys: list[tuple[Column, Expr]] = []
         for _ in range(self.rng.randint(0, 2)):
             # Keys that came last through a join are where constants and fan-out go wrong.
-            late = [c for c in node.columns[-4:] if c.type in (S, I, B)]
+            late = [c for c in node.columns[-4:] if c.type in (S, N, B)]
             column = (
                 self.rng.choice(late)
                 if late and self.rng.random() < 0.7
-                else self.pick(node, S, I, B)
+                else self.pick(node, S, N, B)
             )
             if (
                 column is None

@@ -277,7 +277,7 @@ def _comparable(v: Any) -> Any:
     return "NaN" if isinstance(v, float) and math.isnan(v) else v
 
 
-def value(expr: Expr, row: Row) -> Any:  # noqa: PLR0911
+def value(expr: Expr, row: Row) -> Any:
     """Evaluate a scalar expression with SQL's three-valued logic."""
     match expr:
         case Ref():
@@ -363,8 +363,8 @@ _SCALAR: Mapping[str, Callable[..., Any]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
     "not": lambda a: not a,
-    "floor": lambda a: math.floor(a),
-    "ceil": lambda a: math.ceil(a),
+    "floor": math.floor,
+    "ceil": math.ceil,
     "year": lambda d: d.year if isinstance(d, dt.date) else None,
     "month": lambda d: d.month if isinstance(d, dt.date) else None,
     "upper": lambda s: s.upper(),

@@ -11,9 +11,8 @@ from privacy.dp.release import Exact, price, release, release_exactly
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
 from tests.support.plans import PlanMaker, facts_of, random_world
-from tests.support.reference import run
 
-L, D, S, I = DataType.LONG, DataType.DOUBLE, DataType.STRING, DataType.INTEGER
+L, D, S, N = DataType.LONG, DataType.DOUBLE, DataType.STRING, DataType.INTEGER
 
 
 def _plan(
@@ -124,7 +123,7 @@ def test_groups_made_from_the_unit_id_are_refused() -> None:
     unit = scan.columns[0]
     from privacy.dp.plan import Apply, Const  # noqa: PLC0415 - only this test builds an expression
 
-    prefix = Apply("substring", (Ref(unit.id, S), Const(1, I), Const(3, I)), S)
+    prefix = Apply("substring", (Ref(unit.id, S), Const(1, N), Const(3, N)), S)
     group = Group(
         scan,
         ((Column(90, "prefix", S), prefix),),

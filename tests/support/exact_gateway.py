@@ -1,0 +1,104 @@
+"""A real gateway without noise and without a price, for conformance below the mechanism.
+
+`python -m tests.support.exact_gateway HOME PORT`: the real server, decoder, resolver, analysis,
+certificate and engines over a real lake; only the noise function and the purse are exchanged,
+through constructor arguments that no production code passes.
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from privacy.dp.draw import ReleasePlan
+from privacy.dp.release import Release, release_exactly
+from sandbox.gateway.__main__ import engine_room
+from sandbox.gateway.answering import Asker
+from sandbox.gateway.engines import LakeTables
+from sandbox.gateway.execute import Executor, Judged, Receipt
+from sandbox.gateway.operations import Grid
+from sandbox.gateway.server import Server
+from sandbox.gateway.service import Service
+from sandbox.gateway.sql import SparkSql, shared_parser
+
+
+@dataclass(frozen=True)
+class Anyone:
+    """An account that may ask everything."""
+
+    user: str = "tester"
+    tenant: str = "tests"
+    language: str = "en"
+    tables: dict[str, object] = field(default_factory=dict)
+
+
+class Everyone:
+    """Knows every token."""
+
+    def __init__(self, tables: dict[str, object]) -> None:
+        self._account = Anyone(tables=tables)
+
+    def session(self, token: str) -> Anyone:
+        del token
+        return self._account
+
+
+class FreePurse:
+    """Charges nothing and stores nothing."""
+
+    def price(
+        self, asker: Asker, tables: tuple[str, ...], epsilon: float | None
+    ) -> tuple[str, int]:
+        del asker, tables, epsilon
+        return "1", 1_000_000
+
+    def left(self, asker: Asker, domain: str) -> tuple[str, int]:
+        del asker, domain
+        return "1", 1_000_000
+
+    def epsilon_for(self, micro_rho: int) -> float:
+        return micro_rho / 1e6
+
+    def pay(
+        self,
+        asker: Asker,
+        judged: Judged,
+        operation_id: str,
+        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+    ) -> Receipt:
+        del asker, operation_id
+        answers = {
+            plan.digest: compute(plan, share)[0]
+            for plan, share in zip(judged.program.releases, judged.shares, strict=True)
+        }
+        return Receipt("none", 0, "0", "1", 1_000_000, answers)
+
+
+def main() -> None:
+    """Serve until terminated."""
+    home, port = Path(sys.argv[1]), int(sys.argv[2])
+    room = engine_room(home)
+    tables = LakeTables(room.lake)
+    executor = Executor(tables, room, FreePurse(), release_exactly)
+    parser = shared_parser()
+    service = Service(
+        executor, Everyone(dict(tables.facts())), SparkSql(parser), grid=Grid(enabled=False)
+    )
+    server = Server(service, port=port)
+    if room.spark is not None:
+        room.spark.start()
+    print("ready", flush=True)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+    server.stop()
+    parser.close()
+    if room.spark is not None:
+        room.spark.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""A marketplace for tests: its parts over a temporary home, or as a real process."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from marketplace.app import assemble
+from marketplace.identity.store import seed
+from marketplace.releases.crash import nowhere
+from marketplace.releases.model import Ask, Item, Made
+from marketplace.services import Services
+from marketplace.settings import Settings
+from privacy.dp.budget import Budget
+
+TABLES = {"tax_summary": "v1"}
+COST = 100
+"""micro-rho of one release in these tests."""
+ALLOTMENT = 1_000
+"""What each tenant of the tests' policy may spend of a cohort."""
+
+POLICY = """
+domains:
+  enterprise:
+    max_units: 1000000
+    cap: {micro_rho: 2000, delta_1e12: 100}
+    allotments:
+      demo-enterprise: {micro_rho: 1000, delta_1e12: 50}
+      demo-bank: {micro_rho: 1000, delta_1e12: 50}
+grants:
+  demo-enterprise:
+    - {epsilon_default: 0.5, epsilon_max: 1.0, purposes: [market-research], tables: [tax_summary]}
+  demo-bank:
+    - {epsilon_default: 0.5, epsilon_max: 1.0, purposes: [lending], tables: [tax_summary]}
+"""
+
+
+class Clock:
+    """A clock that moves one second at each look."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+def make_home(path: Path, policy: str = POLICY) -> Settings:
+    """Seed a home with the tests' policy and keep its tokens."""
+    seed(path, keep_tokens=True)
+    (path / "budgets.yaml").write_text(policy, encoding="utf-8")
+    return Settings.of(path, {})
+
+
+def token(settings: Settings, user: str) -> str:
+    return (settings.home / "tokens" / user).read_text().strip()
+
+
+def gateway_token(settings: Settings) -> str:
+    return (settings.home / "gateway.token").read_text().strip()
+
+
+@contextmanager
+def parts(settings: Settings, reached: Callable[[str], None] = nowhere) -> Iterator[Services]:
+    """Return a marketplace's parts in this process, as after a start."""
+    services = assemble(settings, reached, Clock())
+    try:
+        yield services
+    finally:
+        services.database.close()
+
+
+def digest(name: object) -> str:
+    return hashlib.sha256(str(name).encode()).hexdigest()
+
+
+def item(name: object, cost: int = COST, cohorts: Sequence[int] = (2025, 2026)) -> Item:
+    return Item(digest(name), "enterprise", tuple(cohorts), Budget(cost), "discrete-gaussian/1")
+
+
+def ask(
+    operation: str,
+    *items: Item,
+    tenant: str = "demo-enterprise",
+    user: str = "",
+    plan: object = "",
+    tables: dict[str, str] | None = None,
+    purpose: str = "",
+    epsilon: str = "0.5",
+) -> Ask:
+    """Return a question; without items, one release named after the operation."""
+    wanted = items or (item(operation),)
+    return Ask(
+        operation_id=operation,
+        user=user or {"demo-enterprise": "analyst", "demo-bank": "bank-risk"}[tenant],
+        tenant=tenant,
+        purpose=purpose,
+        epsilon=epsilon,
+        tables=dict(tables or TABLES),
+        plan_digest=digest(plan or [i.digest for i in wanted]),
+        items=wanted,
+    )
+
+
+def draws(cost: int = COST) -> str:
+    """Return parameters of a draw that costs just this many micro-rho."""
+    scale = math.sqrt(1 / (2 * cost / 1e6)) * (1 + 1e-12)
+    return json.dumps(
+        [
+            {
+                "mechanism": "discrete-gaussian/1",
+                "squared_sensitivity": "1",
+                "cells_per_unit": 1,
+                "scale": scale.hex(),
+                "micro_rho": cost,
+            }
+        ]
+    )
+
+
+def made(wanted: Item, data: bytes = b"answer") -> Made:
+    return Made(wanted.digest, data, draws(wanted.cost.micro_rho))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A marketplace process."""
+
+    settings: Settings
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End the process as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(settings: Settings, program: Path | None = None) -> Iterator[Running]:
+    """Start `python -m marketplace`, or a test's own program, and wait until it answers."""
+    port = free_port()
+    start = ["-P", "-m", "marketplace"] if program is None else [str(program)]
+    command = [sys.executable, *start, "--home", str(settings.home), "--port", str(port)]
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, cwd=root)
+    try:
+        _wait_until_ready(process, port)
+        yield Running(settings, port, process)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the marketplace ended with code {process.returncode}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise AssertionError("the marketplace did not answer within 30 s")

@@ -1,0 +1,427 @@
+"""The stability certificate accepts what is bounded as claimed and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from privacy.dp.exact import ExactQuery, Measure, MeasureKind
+from privacy.dp.plan import (
+    AggregateCall,
+    AggregateKind,
+    Apply,
+    DistinctOn,
+    Group,
+    JoinOn,
+    UnionAll,
+    Where,
+)
+from privacy.dp.query import JoinKind
+from sandbox.engine.certificate import CertificateError, Claim, certify
+from sandbox.engine.compile import compile_query
+from sandbox.engine.physical import (
+    Buckets,
+    Cells,
+    Clamped,
+    CohortIn,
+    Col,
+    Compute,
+    CountRows,
+    Fixed,
+    Keep,
+    Lit,
+    Meet,
+    PerUnit,
+    RankAtMost,
+    Shifted,
+    Squared,
+    Stack,
+    SumWhole,
+    UnitRows,
+    UnitSum,
+)
+from tests.support.engine import (
+    BOOLEAN,
+    DOUBLE,
+    FACTS,
+    LONG,
+    STRING,
+    limits,
+    new_column,
+    number,
+    ref,
+    rows_measure,
+    scan,
+    sum_measure,
+    text,
+    units_measure,
+)
+
+
+def check(plan: Cells, claim: Claim, values: int = 3) -> None:
+    certify(plan, claim, FACTS, lambda _: values)
+
+
+def refuses(plan: Cells, claim: Claim, words: str) -> None:
+    with pytest.raises(CertificateError, match=words):
+        check(plan, claim)
+
+
+def compiled(node: Any, keys: Any = (), measures: Any = (rows_measure(),), **more: Any) -> Cells:
+    named = tuple((new_column("k", e.type), e) for e in keys)
+    return compile_query(ExactQuery(node, named, measures, limits(node), **more), FACTS)
+
+
+def swapped(node: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """Return the plan with its first node of this kind changed."""
+    if isinstance(node, kind):
+        return change(node)
+    if hasattr(node, "child"):
+        return replace(node, child=swapped(node.child, kind, change))
+    if isinstance(node, Meet):
+        left = swapped(node.left, kind, change)
+        if left is node.left or left == node.left:
+            return replace(node, right=swapped(node.right, kind, change))
+        return replace(node, left=left)
+    return node
+
+
+TAX_CLAIM = Claim(12, 4, 12, {"m0": (0, 1)})
+
+
+def test_a_plan_that_keeps_its_claim_passes() -> None:
+    tax = scan("tax")
+    check(compiled(tax.node, [tax["district"]]), TAX_CLAIM)
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (replace(TAX_CLAIM, rows_per_unit=11), "rows of one unit: computed 12, claimed 11"),
+        (replace(TAX_CLAIM, groups_per_unit=3), "groups of one unit"),
+        (replace(TAX_CLAIM, rows_per_group=11), "rows of one unit in one group"),
+        (replace(TAX_CLAIM, measures={}), "other things"),
+        (replace(TAX_CLAIM, measures={"m0": (0, 0)}), "the integers of m0"),
+        (replace(TAX_CLAIM, squared_l2={"m0": 143}), "squared L2"),
+        (replace(TAX_CLAIM, cohorts=(2020,)), "without its cohort filter"),
+    ],
+)
+def test_a_claim_below_the_truth_is_refused(claim: Claim, words: str) -> None:
+    tax = scan("tax")
+    refuses(compiled(tax.node, [tax["district"]]), claim, words)
+
+
+def test_the_noise_of_twelve_rows_in_one_cell_is_accepted_and_no_less() -> None:
+    tax = scan("tax")
+    check(compiled(tax.node, [tax["district"]]), replace(TAX_CLAIM, squared_l2={"m0": 144}))
+
+
+def test_without_its_rank_filter_a_table_without_unique_key_is_unbounded() -> None:
+    penalties = scan("penalties")
+    plan = compiled(penalties.node)
+    claim = Claim(6, 1, 6, {"m0": (0, 1)})
+    check(plan, claim)
+    refuses(swapped(plan, RankAtMost, lambda n: n.child), claim, "computed inf")
+
+
+def test_a_wider_rank_filter_is_refused() -> None:
+    penalties = scan("penalties")
+    plan = compiled(penalties.node)
+    wider = swapped(plan, RankAtMost, lambda n: replace(n, limit=7))
+    refuses(wider, Claim(6, 1, 6, {"m0": (0, 1)}), "rows of one unit")
+
+
+def test_a_rank_filter_counts_only_on_the_stored_ranks() -> None:
+    penalties = scan("penalties")
+    plan = compiled(penalties.node)
+    other = swapped(plan, RankAtMost, lambda n: replace(n, rank="c1"))
+    refuses(other, Claim(6, 1, 6, {"m0": (0, 1)}), "away from the stored ranks")
+    above = replace(plan, child=RankAtMost(Keep(plan.child, Lit(True, BOOLEAN)), "r1", 1))
+    refuses(above, Claim(6, 1, 6, {"m0": (0, 1)}), "away from the stored ranks")
+
+
+def test_the_cohort_filter_must_be_there_and_as_charged() -> None:
+    tax = scan("tax")
+    plan = compiled(tax.node, cohorts=(2020, 2021))
+    claim = replace(TAX_CLAIM, groups_per_unit=1, cohorts=(2020, 2021))
+    check(plan, claim)
+    refuses(swapped(plan, CohortIn, lambda n: n.child), claim, "without its cohort filter")
+    more = swapped(plan, CohortIn, lambda n: replace(n, cohorts=(2020, 2021, 2022)))
+    refuses(more, claim, "the cohorts read")
+
+
+def summed(**more: Any) -> tuple[Cells, Claim]:
+    tax = scan("tax")
+    measure = sum_measure("m0", tax["amount"], low=-5, high=100, **more)
+    return compiled(tax.node, measures=(measure,)), Claim(12, 1, 12, {"m0": (-5, 100)})
+
+
+def with_total(plan: Cells, change: Callable[[Any], Any]) -> Cells:
+    (name, total), *rest = plan.totals
+    return replace(plan, totals=((name, change(total)), *rest))
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        Fixed(Col("c1", LONG), 2),
+        Shifted(Fixed(Col("c1", LONG), 2), 3),
+        Squared(Fixed(Col("c1", LONG), 2)),
+        Squared(Squared(Clamped(Fixed(Col("c1", LONG), 2), 0, 1))),
+        Clamped(Shifted(Fixed(Col("c1", LONG), 2), 3), 0, 1),
+    ],
+)
+def test_a_sum_without_its_clamp_in_its_place_is_refused(whole: Any) -> None:
+    plan, claim = summed()
+    refuses(with_total(plan, lambda t: replace(t, value=whole)), claim, "not clamped")
+
+
+def test_a_wider_clamp_is_refused() -> None:
+    plan, claim = summed()
+    check(plan, claim)
+    wider = with_total(plan, lambda t: replace(t, value=replace(t.value, high=101)))
+    refuses(wider, claim, "the integers of m0")
+
+
+def test_offset_and_square_move_the_bounds() -> None:
+    plan, claim = summed(offset=50, square=True)
+    refuses(plan, claim, "the integers of m0")
+    check(plan, replace(claim, measures={"m0": (0, 55 * 55)}))
+
+
+def test_a_total_that_could_wrap_is_refused() -> None:
+    tax = scan("tax")
+    huge = 2**62 // (12 * 1_000_000)
+    for high, passes in ((huge - 1, True), (huge + 1, False)):
+        measure = sum_measure("m0", tax["large"], scale=0, low=0, high=high)
+        plan = compiled(tax.node, measures=(measure,))
+        claim = Claim(12, 1, 12, {"m0": (0, high)})
+        if passes:
+            check(plan, claim)
+        else:
+            refuses(plan, claim, "largest possible total")
+
+
+@pytest.mark.parametrize("hidden", ["u1", "r1", "h1"])
+def test_no_expression_reads_a_hidden_column(hidden: str) -> None:
+    tax = scan("tax")
+    plan = compiled(tax.node)
+    claim = replace(TAX_CLAIM, groups_per_unit=12)
+    column = Col(hidden, LONG)
+    refuses(replace(plan, child=Keep(plan.child, column)), claim, "surrogate")
+    refuses(replace(plan, keys=(("k0", column),)), claim, "surrogate")
+    refuses(with_total(plan, lambda _: CountRows(column)), claim, "surrogate")
+    total = SumWhole(None, Clamped(Fixed(column, 0), 0, 1))
+    refuses(with_total(plan, lambda _: total), claim, "surrogate")
+
+
+def test_keys_made_from_the_unit_are_refused() -> None:
+    tax = scan("tax")
+    refuses(compiled(tax.node, [tax["uscc"]]), replace(TAX_CLAIM, groups_per_unit=12), "unit's id")
+
+
+def test_an_unknown_node_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Sample:
+        child: Any
+
+    tax = scan("tax")
+    plan = compiled(tax.node)
+    refuses(replace(plan, child=Sample(plan.child)), TAX_CLAIM, "unknown node")
+
+
+def test_a_pinned_month_bounds_rows_by_the_unique_key() -> None:
+    tax = scan("tax")
+    one = Where(tax.node, Apply("==", (tax["period"], number(202503)), BOOLEAN))
+    check(compiled(one), Claim(1, 1, 1, {"m0": (0, 1)}))
+    two = Where(tax.node, Apply("in", (tax["period"], number(202503), number(202504)), BOOLEAN))
+    check(compiled(two), Claim(2, 1, 2, {"m0": (0, 1)}))
+    refuses(compiled(two), Claim(1, 1, 1, {"m0": (0, 1)}), "rows of one unit")
+
+
+@pytest.mark.parametrize("function", [">=", "!=", "or"])
+def test_other_conditions_pin_nothing(function: str) -> None:
+    tax = scan("tax")
+    same = Apply("==", (tax["period"], number(202503)), BOOLEAN)
+    predicate = (
+        Apply("or", (same, Apply("isnull", (tax["staff"],), BOOLEAN)), BOOLEAN)
+        if function == "or"
+        else Apply(function, (tax["period"], number(202503)), BOOLEAN)
+    )
+    refuses(
+        compiled(Where(tax.node, predicate)), Claim(1, 1, 1, {"m0": (0, 1)}), "rows of one unit"
+    )
+
+
+def test_months_as_keys_leave_one_row_for_each_group() -> None:
+    tax = scan("tax")
+    check(compiled(tax.node, [tax["period"]]), Claim(12, 12, 1, {"m0": (0, 1)}))
+
+
+def joined(kind: JoinKind = JoinKind.INNER) -> Any:
+    tax, registration = scan("tax"), scan("registration")
+    on = Apply("==", (tax["uscc"], registration["uscc"]), BOOLEAN)
+    columns = tax.node.columns
+    if kind in (JoinKind.INNER, JoinKind.LEFT):
+        columns += registration.node.columns
+    return JoinOn(tax.node, registration.node, kind, on, columns), tax, registration
+
+
+def test_a_join_on_the_unit_keeps_the_constants_of_the_one_row_side() -> None:
+    node, _, registration = joined()
+    check(compiled(node, [registration["district"]]), Claim(12, 1, 12, {"m0": (0, 1)}))
+
+
+def test_a_private_join_without_its_units_is_refused() -> None:
+    node, *_ = joined()
+    plan = compiled(node)
+    claim = Claim(12, 1, 12, {"m0": (0, 1)})
+    check(plan, claim)
+    refuses(swapped(plan, Meet, lambda n: replace(n, units=None)), claim, "unit of both sides")
+    crossed = swapped(plan, Meet, lambda n: replace(n, units=("u1", "u1")))
+    refuses(crossed, claim, "unit of both sides")
+    full = swapped(plan, Meet, lambda n: replace(n, kind=JoinKind.FULL))
+    refuses(full, claim, "without a unit")
+
+
+def test_a_public_join_multiplies_by_its_multiplicity() -> None:
+    tax, areas = scan("tax"), scan("areas")
+    on = Apply("==", (tax["district"], areas["code"]), BOOLEAN)
+    node = JoinOn(tax.node, areas.node, JoinKind.INNER, on, tax.node.columns + areas.node.columns)
+    plan = compiled(node)
+    claim = Claim(12, 1, 12, {"m0": (0, 1)}, public_multiplicities={areas.node.columns[0].id: 2})
+    refuses(plan, claim, "rows of one unit")
+    check(plan, replace(claim, rows_per_unit=24, rows_per_group=24))
+    refuses(plan, replace(claim, public_multiplicities={}), "multiplicity")
+
+
+def test_public_keys_count_by_their_values_only_where_cells_are_open() -> None:
+    tax, areas = scan("tax"), scan("areas")
+    on = Apply("==", (tax["district"], areas["code"]), BOOLEAN)
+    node = JoinOn(tax.node, areas.node, JoinKind.INNER, on, tax.node.columns + areas.node.columns)
+    claim = Claim(12, 3, 12, {"m0": (0, 1)}, public_multiplicities={areas.node.columns[0].id: 1})
+    plan = compiled(node, [areas["region"]])
+    check(plan, claim, values=3)
+    with pytest.raises(CertificateError, match="groups"):
+        check(plan, claim, values=4)
+
+
+def test_open_keys_do_not_trust_the_sizes_of_the_claim() -> None:
+    tax = scan("tax")
+    plan = compiled(tax.node, [tax["note"]])
+    claim = Claim(12, 2, 12, {"m0": (0, 1)}, key_sizes=(2,))
+    refuses(plan, claim, "groups of one unit")
+    check(plan, replace(claim, cells=2))
+
+
+def union() -> Any:
+    a, b = scan("penalties"), scan("penalties")
+    columns = tuple(new_column(c.name, c.type) for c in a.node.columns)
+    return UnionAll((a.node, b.node), columns), columns
+
+
+def test_a_union_adds_up_and_keeps_no_key() -> None:
+    node, _ = union()
+    plan = compiled(node)
+    check(plan, Claim(12, 1, 12, {"m0": (0, 1)}))
+    refuses(plan, Claim(11, 1, 11, {"m0": (0, 1)}), "rows of one unit")
+
+
+def test_a_union_branch_that_brings_another_unit_is_refused() -> None:
+    node, _ = union()
+    plan = compiled(node)
+
+    def crossed(stack: Stack) -> Stack:
+        first, second = stack.takes
+        return replace(stack, takes=(first, ("r2", *second[1:])))
+
+    refuses(swapped(plan, Stack, crossed), Claim(12, 1, 12, {"m0": (0, 1)}), "without its unit")
+
+
+def test_a_per_unit_group_leaves_one_row_for_each_unit() -> None:
+    tax = scan("tax")
+    total = new_column("total", DOUBLE)
+    group = Group(
+        tax.node,
+        ((tax.columns["uscc"], tax["uscc"]),),
+        ((total, AggregateCall(AggregateKind.SUM, (tax["amount"],))),),
+    )
+    inner = ((total.id, sum_measure("i", tax["amount"])),)
+    measure = sum_measure("m0", ref(total), high=1_200_000)
+    plan = compiled(group, measures=(measure,), inner=inner)
+    claim = Claim(1, 1, 1, {"m0": (0, 1_200_000)})
+    check(plan, claim)
+    other = swapped(plan, PerUnit, lambda n: replace(n, unit="r1"))
+    refuses(other, claim, "not by the unit|another unit")
+
+    def unclamped(node: PerUnit) -> PerUnit:
+        (name, aggregate), *rest = node.aggregates
+        assert isinstance(aggregate, UnitSum)
+        bare = replace(aggregate, value=Fixed(Col("c1", LONG), 0))
+        return replace(node, aggregates=((name, bare), *rest))
+
+    refuses(swapped(plan, PerUnit, unclamped), claim, "not clamped")
+
+
+def test_distinct_rows_of_a_unit_are_a_key() -> None:
+    penalties = scan("penalties")
+    node = DistinctOn(penalties.node, (penalties["uscc"].id,))
+    check(compiled(node), Claim(1, 1, 1, {"m0": (0, 1)}))
+
+
+def test_a_limit_at_query_time_counts_within_the_unit_only() -> None:
+    penalties = scan("penalties")
+    plan = compiled(penalties.node, unit_limit=2)
+    claim = Claim(2, 1, 2, {"m0": (0, 1)})
+    check(plan, claim)
+    refuses(swapped(plan, UnitRows, lambda n: n.child), claim, "rows of one unit")
+    refuses(swapped(plan, UnitRows, lambda n: replace(n, unit="r1")), claim, "within one unit")
+    by_unit = swapped(plan, UnitRows, lambda n: replace(n, order=(n.unit,)))
+    refuses(by_unit, claim, "within one unit")
+
+
+def test_a_projection_that_loses_the_unit_is_refused() -> None:
+    tax = scan("tax")
+    plan = compiled(tax.node)
+    lost = replace(plan, child=Compute(plan.child, ("c1",), ()))
+    refuses(lost, replace(TAX_CLAIM, groups_per_unit=1), "loses the unit")
+
+
+def test_a_histogram_stays_within_its_buckets() -> None:
+    tax = scan("tax")
+    measure = Measure(
+        "m0", MeasureKind.HISTOGRAM, value=tax["amount"], scale=2, high=1000, step=10, buckets=101
+    )
+    plan = compiled(tax.node, measures=(measure,))
+    claim = Claim(12, 1, 12, {"m0": (0, 100)})
+    check(plan, claim)
+
+    def fewer(histograms: Any) -> Any:
+        (name, buckets), *rest = histograms
+        assert isinstance(buckets, Buckets)
+        return ((name, replace(buckets, count=100)), *rest)
+
+    refuses(replace(plan, histograms=fewer(plan.histograms)), claim, "the last bucket")
+
+
+def test_units_move_one_count_in_each_group() -> None:
+    tax = scan("tax")
+    plan = compiled(tax.node, [tax["district"]], (units_measure("m0"),))
+    check(plan, replace(TAX_CLAIM, squared_l2={"m0": 4}))
+    refuses(plan, replace(TAX_CLAIM, squared_l2={"m0": 3}), "squared L2")
+
+
+def test_conditional_keys_have_as_many_groups_as_answers() -> None:
+    tax = scan("tax")
+    test = Apply(">", (tax["staff"], number(100)), BOOLEAN)
+    key = Apply("when", (test, text("big"), text("small")), STRING)
+    plan = compiled(tax.node, [key])
+    check(plan, replace(TAX_CLAIM, groups_per_unit=2))
+    refuses(plan, replace(TAX_CLAIM, groups_per_unit=1), "groups of one unit")
+
+
+def test_errors_hold_public_numbers_and_the_reason() -> None:
+    error = CertificateError("rows of one unit", computed=12, claimed=11)
+    assert (error.computed, error.claimed) == (12, 11)
+    assert str(error).endswith("rows of one unit: computed 12, claimed 11.")

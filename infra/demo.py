@@ -17,7 +17,7 @@ from infra.home import PROJECT, Home
 from infra.staging import City
 from infra.truth import truth
 
-ENTERPRISES = 60_000
+ENTERPRISES = 100_000
 """As many as the questions need: at fewer, more cells would be printed as not usable."""
 SEED = 20260701
 QUESTIONS, ATTEMPTS = 7, 10

@@ -2,7 +2,8 @@
 
 It reads the synthetic files from before ingest, which exist only because this city is invented,
 and the generator's own list of planted faults: rows that ingest must quarantine are left out, ids
-that it must put right are put right. Nobody could compute this for a real city.
+that it can put right are put right (an orphan is another valid id, so it stays one). Nobody could
+compute this for a real city.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,10 @@ _VIEW = """
     SELECT * EXCLUDE (uscc), coalesce(_right.code, uscc) AS uscc
     FROM read_parquet('{file}', file_row_number = true) AS _raw
     LEFT JOIN (
-        SELECT row AS _row, any_value(faults.uscc) AS code, bool_or(expected = 'quarantine') AS out
+        SELECT
+            row AS _row,
+            any_value(faults.uscc) FILTER (fault <> 'orphan') AS code,
+            bool_or(expected = 'quarantine') AS out
         FROM read_parquet('{faults}') AS faults WHERE faults."table" = '{table}' GROUP BY row
     ) AS _right ON _right._row = _raw.file_row_number
     WHERE NOT coalesce(_right.out, false)

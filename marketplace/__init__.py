@@ -1,1 +1,1 @@
-"""The service of record: who may ask, what it costs, what was released, and a log of every decision."""
+"""The service of record: who may ask, what it costs, what was released. It logs each decision."""

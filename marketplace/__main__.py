@@ -8,35 +8,73 @@ from pathlib import Path
 import uvicorn
 
 from marketplace import db
-from marketplace.app import build
+from marketplace.app import LedgerBehindLogError, assemble, build
+from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
-from marketplace.identity.model import seed
+from marketplace.identity.store import seed
+from marketplace.settings import Settings
+
+KEEP_ALIVE_SECONDS = 120
+"""Longer than any pause of the gateway's connection pool, so that it meets no closed connection."""
 
 
 def main() -> int:
-    """Run one command."""
+    """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m marketplace")
     parser.add_argument("command", nargs="?", choices=("serve", "seed", "replay"), default="serve")
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("LAB_HOME", ".lab")))
+    parser.add_argument("--home", type=Path, default=Path(os.environ.get("LAB_HOME") or ".lab"))
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--demo", action="store_true", help="seed: keep users' tokens in HOME/tokens")
+    parser.add_argument(
+        "--demo", action="store_true", help="seed: keep users' tokens in HOME/tokens"
+    )
     given = parser.parse_args()
-    if given.command == "seed":
-        seed(given.home, keep_tokens=given.demo)
-        return 0
-    url = os.environ.get("LAB_DATABASE_URL") or f"sqlite:///{given.home / 'marketplace.db'}"
-    if given.command == "replay":
-        found = replay(db.open_database(url))
-        print(f"{found.entries} entries, {found.releases} releases, {len(found.findings)} differences")
-        for finding in found.findings:
-            print(f"  {finding}")
-        return 1 if found.findings else 0
-    if not (given.home / "identity.json").exists():
-        # First start of a home: identities with random tokens, kept as hashes only.
-        seed(given.home, keep_tokens=False)
-    app = build(given.home, url)
-    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)
+    settings = Settings.of(given.home, os.environ)
+    match given.command:
+        case "seed":
+            return _seed(given.home, keep_tokens=given.demo)
+        case "replay":
+            return _replay(settings)
+        case _:
+            return _serve(settings, given.port)
+
+
+def _seed(home: Path, *, keep_tokens: bool) -> int:
+    if not seed(home, keep_tokens=keep_tokens):
+        _say(f"{home} has its users already; nothing was changed.")
     return 0
+
+
+def _replay(settings: Settings) -> int:
+    found = replay(db.open_database(settings.database_url))
+    _say(f"{found.entries} entries, {found.releases} releases, {len(found.findings)} differences")
+    for (domain, cohort, tenant), (micro_rho, delta) in sorted(found.spent.items()):
+        _say(f"  {domain} {cohort} {tenant or '(all)'}: {micro_rho} micro-rho, {delta}e-12 delta")
+    for finding in found.findings:
+        _say(f"  DIFFERENCE {finding}")
+    return 1 if found.findings else 0
+
+
+def _serve(settings: Settings, port: int) -> int:
+    # First start of a home: identities with random tokens, kept as hashes only.
+    seed(settings.home, keep_tokens=False)
+    try:
+        services = assemble(settings)
+    except (LedgerBehindLogError, PolicyChangedError, ValueError) as error:
+        sys.stderr.write(f"marketplace: {error}\n")
+        return 1
+    uvicorn.run(
+        build(services),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -1,95 +1,87 @@
 """Builds the application: the only place that knows every class."""
 
-import json
-import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, FastAPI
 
-from marketplace import api, db
-from marketplace.budgets.model import BudgetPolicy, load_policy
+from marketplace import db
+from marketplace.audit import api as audit_api
+from marketplace.budgets import api as budgets_api
+from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
-from marketplace.errors import STATUS, MarketplaceError
-from marketplace.identity.model import Directory
+from marketplace.http import HANDLERS, LimitedBody
+from marketplace.identity import api as identity_api
+from marketplace.identity.service import Sessions
+from marketplace.identity.store import FILE, Directory
+from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
 from marketplace.services import Services
-
-log = logging.getLogger(__name__)
-
-POLICY = Path(__file__).resolve().parent.parent / "policies" / "budgets.yaml"
+from marketplace.settings import Settings
 
 
 class LedgerBehindLogError(Exception):
     """Ledger, releases and log disagree: serving would give budget back or hide a release."""
 
 
-class PolicyFile:
-    """The budget policy, read again when its file changes."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the file once now, so that a broken one is noticed at start."""
-        self._path = path
-        self._seen = 0
-        self._policy = load_policy(path)
-
-    def __call__(self) -> BudgetPolicy:
-        """Return the policy in force."""
-        changed = self._path.stat().st_mtime_ns
-        if changed != self._seen:
-            self._policy, self._seen = load_policy(self._path), changed
-        return self._policy
+def now() -> datetime:
+    """Return the time that entries carry."""
+    return datetime.now(UTC)
 
 
-def build(
-    home: Path,
-    database_url: str | None = None,
-    reached: Reached = nowhere,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> FastAPI:
-    """Return the application over one home; refuse to start when the recount finds a difference."""
-    engine = db.open_database(database_url or f"sqlite:///{home / 'marketplace.db'}")
-    found = replay(engine)
+def assemble(
+    settings: Settings, reached: Reached = nowhere, clock: Callable[[], datetime] = now
+) -> Services:
+    """Return the parts over one home; refuse when the recount finds a difference."""
+    database = db.open_database(settings.database_url)
+    found = replay(database)
     if found.findings:
         raise LedgerBehindLogError(
             f"{len(found.findings)} differences between log, releases and ledger; the first: "
-            f"{found.findings[0]}. Restore the newest backup, or ask the audit administrator."
+            f"{found.findings[0]}. Restore the newest backup, or ask the audit administrator; "
+            "`python -m marketplace replay` lists them all."
         )
-    own = home / "budgets.yaml"
-    policy = PolicyFile(own if own.exists() else POLICY)
-    app = FastAPI(title="Digital Lab marketplace", version="1", openapi_url="/api/openapi.json")
-    app.state.services = Services(
-        engine,
-        Directory(home / "identity.json"),
+    policy = PolicyFile(settings.policy)
+    pin(database, policy())
+    directory = Directory(settings.home / FILE)
+    return Services(
+        database,
+        directory,
         policy,
-        Releases(engine, policy, clock, reached),
+        Sessions(database, directory, policy, clock),
+        Releases(database, policy, directory.is_member, clock, reached),
     )
-    app.include_router(api.router)
+
+
+def build(services: Services) -> FastAPI:
+    """Return the HTTP application over its parts."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        services.database.close()
+
+    app = FastAPI(
+        title="Digital Lab marketplace",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    v1 = APIRouter(prefix="/api/v1")
+    for part in (identity_api, budgets_api, releases_api, audit_api):
+        v1.include_router(part.router)
+    app.include_router(v1)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    app.add_exception_handler(MarketplaceError, _problem)
+    app.add_middleware(LimitedBody)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
     return app
 
 
 def _healthz() -> dict[str, str]:
     return {"state": "ready"}
-
-
-def _problem(_request: Request, error: Exception) -> JSONResponse:
-    """Answer with a problem document (RFC 9457)."""
-    if not isinstance(error, MarketplaceError):
-        raise AssertionError("registered for marketplace errors only") from error
-    status = STATUS.get(error.code, 500)
-    body = {
-        "type": f"urn:digital-lab:problem:{error.code}",
-        "title": error.code,
-        "status": status,
-        "detail": error.en,
-        "code": error.code,
-        "detail_zh": error.zh,
-    }
-    return JSONResponse(
-        json.loads(json.dumps(body)), status_code=status, media_type="application/problem+json"
-    )

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -11,9 +11,9 @@ import httpx
 class MarketplaceProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A refusal or failure, with its code and both sentences."""
 
-    def __init__(self, code: str, en: str, zh: str) -> None:
-        """Keep what a person is told."""
-        self.code, self.en, self.zh = code, en, zh
+    def __init__(self, code: str, en: str, zh: str, status: int = 503) -> None:
+        """Keep what a person is told, and the HTTP status (503 when there was no answer)."""
+        self.code, self.en, self.zh, self.status = code, en, zh, status
         super().__init__(en)
 
 
@@ -35,6 +35,8 @@ class SessionView:
     roles: tuple[str, ...]
     language: str
     tables: Mapping[str, Grant]
+    etag: str = ""
+    """Changes when anything of the above does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class WantedItem:
     cohorts: tuple[int, ...]
     micro_rho: int
     delta_1e12: int
+    mechanism: str = ""
+    """Names and versions of its mechanisms; a stored answer of another version is not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,7 @@ class MadeItem:
     digest: str
     answer: bytes
     mechanism: str
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Committed releases: digest to release id, and the receipt."""
-
-    releases: Mapping[str, str]
-    receipt: Mapping[str, str | int]
+    """JSON without floats: the parameters of every draw, a list of objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,23 @@ class BudgetLeft:
     """A tenant's remaining budget of one domain."""
 
     micro_rho: int
+    """The least over the cohorts charged so far."""
     epsilon: str
+    """The epsilon of one question that would spend all of it."""
+    delta_1e12: int = 0
+    spent_epsilon: str = "0"
+    """The largest loss of a cohort so far, as epsilon at the domain's delta."""
+    cohorts: Mapping[int, int] = field(default_factory=dict)
+    """micro-rho left of each cohort charged so far; any other has the whole allotment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Committed releases: digest to release id, the receipt, and what is left by domain."""
+
+    releases: Mapping[str, str]
+    receipt: Mapping[str, str | int]
+    left: Mapping[str, BudgetLeft] = field(default_factory=dict)
 
 
 class MarketplaceClient:
@@ -115,7 +128,12 @@ class MarketplaceClient:
             for n, g in data["tables"].items()
         }
         return SessionView(
-            data["user"], data["tenant"], tuple(data["roles"]), data["language"], tables
+            data["user"],
+            data["tenant"],
+            tuple(data["roles"]),
+            data["language"],
+            tables,
+            data["etag"],
         )
 
     def reserve(  # noqa: PLR0913 - the fields of one request
@@ -149,6 +167,7 @@ class MarketplaceClient:
                         "cohorts": list(i.cohorts),
                         "micro_rho": i.micro_rho,
                         "delta_1e12": i.delta_1e12,
+                        "mechanism": i.mechanism,
                     }
                     for i in items
                 ],
@@ -159,9 +178,7 @@ class MarketplaceClient:
         )
         return Held(data["reservation_id"], data["fencing_token"], data["state"], held)
 
-    def record(
-        self, held: Held, made: Sequence[MadeItem], tables: Mapping[str, str]
-    ) -> Committed:
+    def record(self, held: Held, made: Sequence[MadeItem], tables: Mapping[str, str]) -> Committed:
         """Commit the computed releases of a reservation."""
         data = self._call(
             "PUT",
@@ -179,16 +196,20 @@ class MarketplaceClient:
                 "tables": _tables(tables),
             },
         )
-        return Committed(data["releases"], data["receipt"])
+        return _committed(data)
 
     def recorded(self, reservation_id: str) -> Committed:
         """Return the committed releases of a reservation."""
         data = self._call("GET", f"/api/v1/reservations/{reservation_id}/releases")
-        return Committed(data["releases"], data["receipt"])
+        return _committed(data)
 
-    def nothing_read(self, held: Held) -> None:
-        """Refund an open reservation for which nothing was read."""
-        self._call("POST", f"/api/v1/reservations/{held.reservation_id}/nothing-read", _fence(held))
+    def nothing_read(self, held: Held, attestation: str = "nothing was read") -> None:
+        """Refund an open reservation for which nothing was read.
+
+        Problem REFUND_REFUSED if another process held the reservation before: it may have read.
+        """
+        body = {**_fence(held), "attestation": attestation}
+        self._call("POST", f"/api/v1/reservations/{held.reservation_id}/nothing-read", body)
 
     def failed(self, held: Held) -> None:
         """Close a reservation whose computation failed."""
@@ -201,33 +222,73 @@ class MarketplaceClient:
     def budget(self, tenant: str, domain: str) -> BudgetLeft:
         """Return a tenant's remaining budget."""
         path = f"/api/v1/tenants/{tenant}/budget"
-        data = self._send("GET", path, params={"domain": domain}).json()
-        return BudgetLeft(data["micro_rho"], data["epsilon"])
+        return _left(self._send("GET", path, params={"domain": domain}).json())
+
+    def queries(self, token: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the questions of a token's holder, newest first."""
+        return tuple(self._send("GET", "/api/v1/queries", headers=_bearer(token)).json())
+
+    def receipt(self, token: str, receipt_id: str) -> Mapping[str, Any]:
+        """Return a receipt with its proofs, by its id or a release's, to the token's holder."""
+        path = f"/api/v1/receipts/{receipt_id}"
+        found: dict[str, Any] = self._send("GET", path, headers=_bearer(token)).json()
+        return found
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         found: dict[str, Any] = self._send(method, path, json=body).json()
         return found
 
-    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401  # httpx's own
+        answer = self._answered(method, path, **parts)
+        if answer.is_success:
+            return answer
         try:
-            answer = self._http.request(method, path, **parts)
+            problem = answer.json()
+            told = problem["code"], problem["detail"], problem["detail_zh"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise MarketplaceProblem(
+                "SERVICE_UNAVAILABLE",
+                f"The marketplace answered with status {answer.status_code}. Nothing was released.",
+                f"交易平台返回状态 {answer.status_code}，未发布任何结果。",
+                answer.status_code,
+            ) from error
+        raise MarketplaceProblem(*told, answer.status_code)
+
+    def _answered(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401  # httpx's own
+        """Return the answer; a connection that broke is tried once more.
+
+        Every call here may be repeated: an operation is charged once, a record is written once.
+        """
+        try:
+            try:
+                return self._http.request(method, path, **parts)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                return self._http.request(method, path, **parts)
         except httpx.HTTPError as error:
             raise MarketplaceProblem(
                 "SERVICE_UNAVAILABLE",
                 "The marketplace does not answer. Nothing was released; try again in a moment.",
                 "交易平台没有响应，未发布任何结果，请稍后重试。",
             ) from error
-        if answer.is_success:
-            return answer
-        try:
-            problem = answer.json()
-            raise MarketplaceProblem(problem["code"], problem["detail"], problem["detail_zh"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise MarketplaceProblem(
-                "SERVICE_UNAVAILABLE",
-                f"The marketplace answered with status {answer.status_code}. Nothing was released.",
-                f"交易平台返回状态 {answer.status_code}，未发布任何结果。",
-            ) from error
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def _committed(data: Mapping[str, Any]) -> Committed:
+    left = {b["domain"]: _left(b) for b in data["budget"]}
+    return Committed(data["releases"], data["receipt"], left)
+
+
+def _left(data: Mapping[str, Any]) -> BudgetLeft:
+    return BudgetLeft(
+        micro_rho=data["micro_rho"],
+        epsilon=data["epsilon"],
+        delta_1e12=data["delta_1e12"],
+        spent_epsilon=data["spent_epsilon"],
+        cohorts={int(c): b["micro_rho"] for c, b in data["cohorts"].items()},
+    )
 
 
 def _tables(tables: Mapping[str, str]) -> list[dict[str, str]]:

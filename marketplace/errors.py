@@ -19,12 +19,13 @@ STATUS: Mapping[str, int] = {
     "PURPOSE_REFUSED": 403,
     "UNKNOWN_TABLE": 404,
     "NOT_FOUND": 404,
+    "ANSWER_DIFFERS": 409,
     "BUDGET_EXHAUSTED": 409,
     "OPERATION_MISMATCH": 409,
+    "REFUND_REFUSED": 409,
     "RESERVATION_CLOSED": 409,
     "VERSION_CHANGED": 409,
-    "ANSWER_DIFFERS": 409,
-    "EPSILON_TOO_LARGE": 422,
     "BAD_REQUEST": 422,
+    "EPSILON_TOO_LARGE": 422,
 }
 """HTTP status by code; a code that is missing here is a server error."""

@@ -1,14 +1,11 @@
 """The parts that one running marketplace is made of."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine
-
-from marketplace import db
-from marketplace.budgets.model import BudgetPolicy
-from marketplace.identity.model import Directory
+from marketplace.budgets.policy import PolicyFile
+from marketplace.db import Database
+from marketplace.identity.service import Sessions
+from marketplace.identity.store import Directory
 from marketplace.releases.service import Releases
 
 
@@ -16,11 +13,8 @@ from marketplace.releases.service import Releases
 class Services:
     """What the HTTP layer calls."""
 
-    engine: Engine
+    database: Database
     directory: Directory
-    policy: Callable[[], BudgetPolicy]
+    policy: PolicyFile
+    sessions: Sessions
     releases: Releases
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Return a connection for reading."""
-        return db.reading(self.engine)

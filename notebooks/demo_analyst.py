@@ -16,6 +16,7 @@ import pandas as pd
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812  # as every PySpark script writes it
+from pyspark.sql.types import DoubleType
 
 USABLE = 0.10
 """A cell is usable when its 95 % half-width is at most this share of its value."""
@@ -169,18 +170,19 @@ QUESTIONS = (
 def attempts(spark: SparkSession) -> tuple[tuple[str, Callable[[], object]], ...]:
     """Return ten ways to reach a row, each of which any Spark without the lab would serve."""
     tax = spark.table("tax_summary")
-    peek = F.udf(lambda value: value, "double")
-    by_month = Window.partitionBy("tax_period")
+    by_month = tax.groupBy("tax_period")
+    peek = F.udf(lambda value: value, DoubleType())
+    largest = F.max("vat_sales").over(Window.partitionBy("tax_period"))
     return (
         ("collect()", tax.collect),
         ("show()", tax.show),
-        ("toPandas() of chosen rows", tax.filter("vat_sales > 1000000").toPandas),
-        ("limit(5)", tax.limit(5).toPandas),
+        ("toPandas() of chosen rows", lambda: tax.filter("vat_sales > 1000000").toPandas()),
+        ("limit(5)", lambda: tax.limit(5).toPandas()),
         ("first()", tax.first),
-        ("collect_list", tax.groupBy("tax_period").agg(F.collect_list("vat_sales")).collect),
-        ("a Python UDF", tax.select(peek("vat_sales")).collect),
-        ("groupBy(uscc)", tax.groupBy("uscc").agg(F.sum("vat_sales")).collect),
-        ("max over a window", tax.select(F.max("vat_sales").over(by_month)).collect),
+        ("collect_list", lambda: by_month.agg(F.collect_list("vat_sales")).collect()),
+        ("a Python UDF", lambda: tax.select(peek("vat_sales")).collect()),
+        ("groupBy(uscc)", lambda: tax.groupBy("uscc").agg(F.sum("vat_sales")).collect()),
+        ("max over a window", lambda: tax.select(largest).collect()),
         ("write", lambda: tax.write.mode("overwrite").saveAsTable("my_copy")),
     )
 
@@ -283,7 +285,8 @@ def attempt(number: int, title: str, act: Callable[[], object]) -> dict[str, Any
     try:
         act()
     except PySparkException as refusal:
-        code, reason = refusal.getCondition(), str(refusal).splitlines()[0]
+        code = refusal.getCondition()
+        reason = str(refusal).splitlines()[0].removeprefix(f"[{code}] ")
     print(f"    {number:>2} {title:<28}{code or 'no code':<22}{reason}")
     return {"title": title, "code": code, "refused": bool(code and code.startswith("LAB."))}
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 FORM = "digital-lab/entry/1"
 MAX_BYTES = 65_535
-"""An entry's length must fit the two bytes that a tile bundle gives it (C2SP tlog-tiles; attack K23)."""
+"""The length must fit the two bytes that a bundle gives it (C2SP tlog-tiles; attack K23)."""
 
 Plain = str | int | bool | None | list["Plain"] | dict[str, "Plain"]
 

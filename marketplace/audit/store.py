@@ -1,5 +1,6 @@
 """Appends entries in the deciding transaction, and reads the tree back."""
 
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select
 
 from marketplace import db
+from marketplace.audit import tree
 from marketplace.audit.entry import Commitment, Event, Plain, entry_bytes
-from marketplace.audit.tree import inclusion_proof, leaf_hash, root
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,18 @@ class Appended:
     leaf_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An entry with the proof that the log holds it."""
+
+    index: int
+    entry: bytes
+    leaf_hash: bytes
+    size: int
+    root: bytes
+    path: tuple[bytes, ...]
+
+
 def append(
     connection: Connection,
     event: Event,
@@ -27,13 +40,15 @@ def append(
     bound: dict[str, str] | None = None,
 ) -> Appended:
     """Append one entry to the open transaction; `bound` texts enter as salted commitments."""
-    committed = {field: Commitment(secrets.token_bytes(16), text) for field, text in (bound or {}).items()}
-    body: dict[str, Plain] = {**facts, **{f"{k}_commitment": c.digest for k, c in committed.items()}}
-    data = entry_bytes(event, now.isoformat(timespec="milliseconds"), body)
+    committed = {k: Commitment(secrets.token_bytes(16), text) for k, text in (bound or {}).items()}
+    hidden: dict[str, Plain] = {f"{k}_commitment": c.digest for k, c in committed.items()}
+    data = entry_bytes(event, now.isoformat(timespec="milliseconds"), {**facts, **hidden})
     # Writers are serialised, so the next index is free until this transaction ends.
-    index = connection.execute(select(func.coalesce(func.max(db.entries.c.index) + 1, 0))).scalar_one()
-    leaf = leaf_hash(data)
+    index = size(connection)
+    leaf = tree.leaf_hash(data)
     connection.execute(insert(db.entries).values(index=index, bytes=data, leaf_hash=leaf))
+    for level, position, value in tree.completed(index, leaf, _fetch(connection)):
+        connection.execute(insert(db.nodes).values(level=level, index=position, hash=value))
     for field, commitment in committed.items():
         connection.execute(
             insert(db.salts).values(
@@ -43,19 +58,48 @@ def append(
     return Appended(index, leaf)
 
 
-def leaves(connection: Connection) -> list[bytes]:
-    """Return all leaf hashes in order."""
-    rows = connection.execute(select(db.entries.c.leaf_hash).order_by(db.entries.c.index))
-    return [bytes(r[0]) for r in rows]
+def canonical_text(value: Plain) -> str:
+    """Return JSON with one spelling, for a commitment to something that is not a text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def size(connection: Connection) -> int:
+    """Return the number of entries."""
+    found: int = connection.execute(
+        select(func.coalesce(func.max(db.entries.c.index) + 1, 0))
+    ).scalar_one()
+    return found
 
 
 def checkpoint(connection: Connection) -> tuple[int, bytes]:
     """Return the size and root of the tree as committed."""
-    known = leaves(connection)
-    return len(known), root(known)
+    count = size(connection)
+    return count, tree.root(count, _fetch(connection))
 
 
-def proof(connection: Connection, index: int) -> tuple[int, bytes, list[bytes]]:
-    """Return tree size, root and audit path of one entry; ValueError if there is no such entry."""
-    known = leaves(connection)
-    return len(known), root(known), inclusion_proof(known, index)
+def proof(connection: Connection, index: int) -> Proven:
+    """Return one entry with its audit path; ValueError if there is no such entry."""
+    count, fetch = size(connection), _fetch(connection)
+    path = tree.inclusion_proof(index, count, fetch)
+    row = connection.execute(
+        select(db.entries.c.bytes, db.entries.c.leaf_hash).where(db.entries.c.index == index)
+    ).one()
+    return Proven(index, bytes(row[0]), bytes(row[1]), count, tree.root(count, fetch), tuple(path))
+
+
+def consistency(connection: Connection, old_size: int) -> tuple[int, bytes, list[bytes]]:
+    """Return size, root and the proof that the tree of `old_size` is a prefix of it."""
+    count, fetch = size(connection), _fetch(connection)
+    path = tree.consistency_proof(old_size, count, fetch)
+    return count, tree.root(count, fetch), path
+
+
+def _fetch(connection: Connection) -> tree.Fetch:
+    def fetch(level: int, index: int) -> bytes:
+        if level == 0:
+            leaf = select(db.entries.c.leaf_hash).where(db.entries.c.index == index)
+            return bytes(connection.execute(leaf).scalar_one())
+        node = select(db.nodes.c.hash).where(db.nodes.c.level == level, db.nodes.c.index == index)
+        return bytes(connection.execute(node).scalar_one())
+
+    return fetch

@@ -1,19 +1,21 @@
-"""The sample budget policy as values, and what it promises of itself.
+"""The budget policy as values, and what it promises of itself.
 
 One ledger account per (unit domain, cohort): a cap that never grows, and tenants' allotments inside
 it, fixed in advance, so that what one tenant sees never depends on another (soundness C.21, C.24).
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
+from privacy.dp.budget import Budget, epsilon_of, micro_rho_of
 
-from privacy.dp.budget import Budget
+ROUNDING = 1e-6
+"""How far an epsilon written as text may lie below the one it was priced at."""
 
-MAX_DELTA_SHARE = 1000
-"""A domain's total delta is at most 1 / (1000 · max units) (soundness C.22)."""
+DELTA_SHARE = 1000
+"""All loss of a domain is stated at delta 1 / (1000 · max units) (soundness C.22)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class DomainPolicy:
     """Tenant to its share; the shares together are at most the cap."""
 
     def __post_init__(self) -> None:
-        """Refuse a policy that promises more than its cap."""
+        """Refuse a policy that promises more than its cap, or leaves no delta to state it at."""
         total = Budget(0)
         for share in self.allotments.values():
             total = total + share
@@ -37,11 +39,20 @@ class DomainPolicy:
                 f"{total.delta_1e12}e-12 delta; its cap is {self.cap.micro_rho} and "
                 f"{self.cap.delta_1e12}e-12. Lower the shares or raise the cap before first use."
             )
-        if self.cap.delta_1e12 * MAX_DELTA_SHARE * self.max_units > 10**12:
+        if self.max_units < 1 or self.cap.delta_1e12 >= self.target_delta_1e12:
             raise ValueError(
-                f"delta of domain {self.domain} is {self.cap.delta_1e12}e-12; for {self.max_units} units "
-                f"it is at most {10**12 // (MAX_DELTA_SHARE * self.max_units)}e-12"
+                f"delta of domain {self.domain} is {self.cap.delta_1e12}e-12; for {self.max_units} "
+                f"units it is below {self.target_delta_1e12}e-12, at which epsilon is stated"
             )
+
+    @property
+    def target_delta_1e12(self) -> int:
+        """Return the delta at which the domain's whole loss is stated as epsilon."""
+        return 10**12 // (DELTA_SHARE * self.max_units)
+
+    def epsilon(self, spent: Budget) -> float:
+        """Return the epsilon of a loss at the target delta less what selections spent."""
+        return epsilon_of(spent.micro_rho, self.target_delta_1e12 - spent.delta_1e12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,16 @@ class GrantPolicy:
     epsilon_default: float
     epsilon_max: float
     purposes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what no question could satisfy."""
+        if not 0 < self.epsilon_default <= self.epsilon_max < math.inf:
+            raise ValueError(
+                f"epsilon_default {self.epsilon_default} and epsilon_max {self.epsilon_max} are "
+                "positive, finite and in this order"
+            )
+        if not self.purposes:
+            raise ValueError("a grant names at least one purpose")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +87,8 @@ class BudgetPolicy:
         return self.grants.get(tenant, {}).get(table)
 
 
-def load_policy(path: Path) -> BudgetPolicy:
-    """Read `budgets.yaml`; ValueError says which promise it breaks."""
-    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+def parse_policy(data: Mapping[str, Any]) -> BudgetPolicy:
+    """Return the policy in a parsed `budgets.yaml`; ValueError says which promise it breaks."""
     domains = {
         name: DomainPolicy(
             name,
@@ -87,3 +107,8 @@ def load_policy(path: Path) -> BudgetPolicy:
         for tenant, groups in data["grants"].items()
     }
     return BudgetPolicy(domains, grants)
+
+
+def most_micro_rho(epsilon: str) -> int:
+    """Return what an answer at this epsilon, a decimal that may have been rounded, may cost."""
+    return micro_rho_of(float(epsilon) + ROUNDING)

@@ -1,21 +1,24 @@
-"""An independent accountant: recounts every account from the log and compares it with the ledger.
+"""The replay: recounts every account from the log's bytes and compares it with the ledger.
 
-It reads the entries' bytes, not the reservation tables, and recomputes each release's rho from the
-noise parameters in its record: Δ²/(2σ²) for the discrete Gaussian, cells · ε²/2 with ε = 2Δ/scale
-for report-noisy-max. A release that cost more than it was charged, or an account that holds less
-than the log says was spent, is a finding.
+It reads neither reservations nor items. Each release's cost is recomputed from its noise parameters
+(`accountant`). A release that cost more than was charged for it, one that is stored but not logged,
+an account that differs from the log, an entry that does not hash to its place: each is a finding,
+and a marketplace with a finding does not start (attack E17).
 """
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, select
 
 from marketplace import db
+from marketplace.audit import store as log
+from marketplace.audit import tree
 from marketplace.audit.entry import Event
-from marketplace.audit.tree import leaf_hash
+from marketplace.budgets.accountant import UnknownMechanismError, cost
 from marketplace.budgets.store import COHORT
 
 Account = tuple[str, int, str]
@@ -23,6 +26,9 @@ Account = tuple[str, int, str]
 
 SLACK = 1e-9
 """Relative rounding allowed between our own formula and the library's certified figure."""
+
+DELTA_SLACK = 1e-6
+"""The same for the tail sums behind delta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,102 +41,142 @@ class Replay:
     findings: tuple[str, ...]
 
 
-def replay(engine: Engine) -> Replay:
+@dataclass(slots=True)
+class _Recount:
+    """The books as they stand after the entries read so far."""
+
+    spent: dict[Account, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    open: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Reservations that may still get releases."""
+    closed: set[str] = field(default_factory=set)
+    """Reservations that failed or were paid back."""
+    released: set[tuple[str, int]] = field(default_factory=set)
+    """Reservation and position."""
+    recorded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+
+    def read(self, event: str, facts: dict[str, Any]) -> None:
+        """Enter one decision."""
+        match event:
+            case Event.RESERVATION_MADE:
+                self.open[facts["reservation"]] = facts
+                self._add(facts, 1)
+            case Event.RESERVATION_REFUNDED | Event.RESERVATION_FAILED:
+                self._close(facts["reservation"], refunded=event == Event.RESERVATION_REFUNDED)
+            case Event.RELEASE_RECORDED:
+                self._release(facts)
+            case _:
+                pass
+
+    def _close(self, name: str, *, refunded: bool) -> None:
+        reservation = self.open.get(name)
+        if reservation is None or name in self.closed:
+            self.findings.append(f"reservation {name}: closed, but it was not open")
+            return
+        if any(name == of for of, _ in self.released):
+            self.findings.append(f"reservation {name}: closed without an answer, after a release")
+        self.closed.add(name)
+        if refunded:
+            self._add(reservation, -1)
+
+    def _release(self, facts: dict[str, Any]) -> None:
+        name, reservation = facts["release"], self.open.get(facts["reservation"])
+        self.recorded[name] = facts
+        place = (facts["reservation"], facts["position"])
+        if reservation is None or facts["reservation"] in self.closed:
+            self.findings.append(f"release {name}: there is no open reservation for it")
+            return
+        if place in self.released:
+            self.findings.append(f"release {name}: its charge already paid for another release")
+        self.released.add(place)
+        charges = {c["position"]: c for c in reservation["charges"]}
+        self.findings += _underpaid(name, facts, charges.get(facts["position"]))
+
+    def _add(self, facts: dict[str, Any], sign: int) -> None:
+        for charge in facts["charges"]:
+            for cohort in charge["cohorts"]:
+                for holder in (facts["tenant"], COHORT):
+                    account = self.spent[charge["domain"], cohort, holder]
+                    account[0] += sign * charge["micro_rho"]
+                    account[1] += sign * charge["delta_1e12"]
+
+
+def replay(database: db.Database) -> Replay:
     """Recount everything; an empty `findings` means that log, releases and ledger agree."""
-    with db.reading(engine) as connection:
+    with database.reading() as connection:
         return _replay(connection)
 
 
 def _replay(connection: Connection) -> Replay:
-    spent: dict[Account, list[int]] = defaultdict(lambda: [0, 0])
-    reserved: dict[str, dict[str, Any]] = {}
-    findings: list[str] = []
-    recorded: dict[str, dict[str, Any]] = {}
-    count = 0
+    books, count = _Recount(), 0
+    leaves: list[bytes] = []
     entry = db.entries.c
-    rows = connection.execute(select(entry.index, entry.bytes, entry.leaf_hash).order_by(entry.index))
+    rows = connection.execute(
+        select(entry.index, entry.bytes, entry.leaf_hash).order_by(entry.index)
+    )
     for index, data, leaf in rows:
-        if index != count or leaf_hash(bytes(data)) != bytes(leaf):
-            findings.append(f"entry {index}: not at its place, or its bytes do not hash to its leaf")
+        if index != count or tree.leaf_hash(bytes(data)) != bytes(leaf):
+            books.findings.append(f"entry {index}: not at its place, or not what was hashed")
         count += 1
+        leaves.append(bytes(leaf))
         body = json.loads(bytes(data))
-        facts = body["facts"]
-        match body["event"]:
-            case Event.RESERVATION_MADE:
-                reserved[facts["reservation"]] = facts
-                _add(spent, facts, 1)
-            case Event.RESERVATION_REFUNDED:
-                _add(spent, reserved[facts["reservation"]], -1)
-            case Event.RELEASE_RECORDED:
-                recorded[facts["release"]] = facts
-                findings += _check_release(facts, reserved.get(facts["reservation"]))
-            case _:
-                pass
-    findings += _compare_releases(connection, recorded)
-    findings += _compare_accounts(connection, spent)
-    totals = {k: (v[0], v[1]) for k, v in spent.items()}
-    return Replay(count, len(recorded), totals, tuple(findings))
+        books.read(body["event"], body["facts"])
+    if _root(leaves) != log.checkpoint(connection)[1]:
+        books.findings.append("the stored tree is not the tree of the stored entries")
+    books.findings += _compare_releases(connection, books.recorded)
+    books.findings += _compare_accounts(connection, books.spent)
+    totals = {k: (v[0], v[1]) for k, v in books.spent.items()}
+    return Replay(count, len(books.recorded), totals, tuple(books.findings))
 
 
-def _add(spent: dict[Account, list[int]], facts: dict[str, Any], sign: int) -> None:
-    for charge in facts["charges"]:
-        for cohort in charge["cohorts"]:
-            for holder in (facts["tenant"], COHORT):
-                account = spent[charge["domain"], cohort, holder]
-                account[0] += sign * charge["micro_rho"]
-                account[1] += sign * charge["delta_1e12"]
+def _underpaid(name: str, facts: dict[str, Any], charge: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what is wrong between a release's noise and what was paid for it."""
+    if charge is None or not charge["cohorts"]:
+        yield f"release {name}: its reservation did not pay for it"
+        return
+    if (charge["domain"], charge["cohorts"]) != (facts["domain"], facts["cohorts"]):
+        yield f"release {name}: it was paid for by other cohorts than it reads"
+    try:
+        micro_rho, delta = cost(facts["draws"])
+    except UnknownMechanismError as error:
+        yield f"release {name}: {error}"
+        return
+    if micro_rho > charge["micro_rho"] * (1 + SLACK):
+        yield f"release {name}: its noise costs {micro_rho:.6f}, charged {charge['micro_rho']}"
+    if delta > charge["delta_1e12"] * (1 + DELTA_SLACK):
+        yield f"release {name}: delta {delta:.6f}e-12, charged {charge['delta_1e12']}e-12"
 
 
-def _check_release(facts: dict[str, Any], reservation: dict[str, Any] | None) -> list[str]:
-    name = facts["release"]
-    if reservation is None:
-        return [f"release {name}: no reservation before it"]
-    charged = {c["digest"]: c for c in reservation["charges"]}.get(facts["digest"])
-    if charged is None:
-        return [f"release {name}: its reservation did not pay for it"]
-    rho = sum(_rho(d) for d in facts["mechanism"] if "squared_sensitivity" in d)
-    delta = sum(int(d.get("delta_1e12", 0)) for d in facts["mechanism"])
-    found = []
-    if rho * 1e6 > charged["micro_rho"] * (1 + SLACK):
-        found.append(f"release {name}: its noise costs {rho * 1e6:.6f} micro-rho, charged {charged['micro_rho']}")
-    if delta > charged["delta_1e12"]:
-        found.append(f"release {name}: delta {delta}e-12, charged {charged['delta_1e12']}e-12")
-    return found
+def _root(leaves: list[bytes]) -> bytes:
+    """Return the tree hash of leaf hashes, from nothing but them."""
+    if not leaves:
+        return tree.EMPTY_ROOT
+    level = leaves
+    while len(level) > 1:
+        pairs = [tree.node_hash(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
 
 
-def _rho(draw: dict[str, Any]) -> float:
-    square, scale = int(draw["squared_sensitivity"]), float.fromhex(draw["scale"])
-    if draw["mechanism"].startswith("discrete-gaussian/"):
-        return square / (2 * scale * scale)
-    if draw["mechanism"].startswith("noisy-max/"):
-        # ε = 2Δ/scale, so ε²/2 = 2Δ²/scale².
-        return int(draw["cells_per_unit"]) * 2 * square / (scale * scale)
-    raise ValueError("a mechanism that the accountant does not know")
-
-
-def _compare_releases(connection: Connection, recorded: dict[str, dict[str, Any]]) -> list[str]:
-    found = []
+def _compare_releases(connection: Connection, recorded: dict[str, dict[str, Any]]) -> Iterator[str]:
     rows = connection.execute(select(db.releases.c.id, db.releases.c.sha256)).all()
     for row in rows:
         entry = recorded.get(row.id)
         if entry is None:
-            found.append(f"release {row.id}: stored without a log entry")
+            yield f"release {row.id}: stored without a log entry"
         elif entry["answer_sha256"] != row.sha256:
-            found.append(f"release {row.id}: its bytes are not the logged ones")
+            yield f"release {row.id}: its bytes are not the logged ones"
     if len(rows) != len(recorded):
-        found.append(f"{len(recorded)} releases are logged, {len(rows)} are stored")
-    return found
+        yield f"{len(recorded)} releases are logged, {len(rows)} are stored"
 
 
-def _compare_accounts(connection: Connection, spent: dict[Account, list[int]]) -> list[str]:
-    found = []
+def _compare_accounts(connection: Connection, spent: dict[Account, list[int]]) -> Iterator[str]:
     ledger = {
         (r.domain, r.cohort, r.tenant): (r.spent_micro_rho, r.spent_delta_1e12)
         for r in connection.execute(select(db.accounts))
     }
-    for account, (micro_rho, delta) in spent.items():
+    for account in sorted(set(ledger) | set(spent)):
+        logged = tuple(spent.get(account, (0, 0)))
         held = ledger.get(account, (0, 0))
-        if held != (micro_rho, delta):
-            found.append(f"account {account}: the log spent {micro_rho}/{delta}, the ledger holds {held}")
-    found += [f"account {a}: spent {v} without the log" for a, v in ledger.items() if a not in spent and v != (0, 0)]
-    return found
+        if held != logged:
+            yield f"account {account}: the log spent {logged}, the ledger holds {held}"

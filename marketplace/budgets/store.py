@@ -1,6 +1,6 @@
 """The ledger's accounts in the database: charged and refunded only inside a write transaction."""
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from marketplace import db
 from marketplace.budgets.model import BudgetPolicy, DomainPolicy
@@ -12,77 +12,116 @@ COHORT = ""
 """Tenant name of the account that holds a cohort's own cap."""
 
 
-def charge(connection: Connection, policy: BudgetPolicy, tenant: str, item: Item) -> None:
-    """Spend an item's cost from the tenant's allotment and the cap of every cohort, or raise."""
-    domain = _domain(policy, item.domain)
-    for cohort in item.cohorts:
-        # The tenant first: its denial must not tell what others have spent (soundness C.24). Since
-        # allotments sum to at most the cap, the second charge cannot fail unless the ledger is wrong.
+def charge_tenant(connection: Connection, policy: BudgetPolicy, tenant: str, item: Item) -> None:
+    """Spend an item's cost from the tenant's own allotment in every cohort, or raise.
+
+    This comes before `charge_cohorts`: a denial must not tell what others have spent (C.24).
+    """
+    domain = domain_of(policy, item.domain)
+    for cohort in sorted(item.cohorts):
         _spend(connection, domain, cohort, tenant, item.cost)
-    for cohort in item.cohorts:
+
+
+def charge_cohorts(connection: Connection, policy: BudgetPolicy, item: Item) -> None:
+    """Spend an item's cost from the cap of every cohort.
+
+    Allotments sum to at most the cap, so after `charge_tenant` this fails only if the ledger is
+    wrong; then the transaction ends without an answer.
+    """
+    domain = domain_of(policy, item.domain)
+    for cohort in sorted(item.cohorts):
         _spend(connection, domain, cohort, COHORT, item.cost)
 
 
 def refund(connection: Connection, item: Item, tenant: str) -> None:
     """Give an item's cost back to the accounts that paid for it."""
-    for cohort in item.cohorts:
+    for cohort in sorted(item.cohorts):
         for holder in (tenant, COHORT):
-            account = db.accounts.c
-            connection.execute(
-                update(db.accounts)
-                .where(
-                    account.domain == item.domain,
-                    account.cohort == cohort,
-                    account.tenant == holder,
-                )
-                .values(
-                    spent_micro_rho=account.spent_micro_rho - item.cost.micro_rho,
-                    spent_delta_1e12=account.spent_delta_1e12 - item.cost.delta_1e12,
-                )
-            )
+            here = _account(item.domain, cohort, holder)
+            found = _read(connection, here)
+            if found is None:
+                raise AssertionError("a refund meets an account that never paid")
+            _, spent = found
+            _write(connection, here, spent - item.cost)
 
 
 def left(connection: Connection, policy: BudgetPolicy, tenant: str, domain_name: str) -> Left:
-    """Return what the tenant has left: the least over the cohorts it has charged so far."""
-    domain = _domain(policy, domain_name)
+    """Return what the tenant has left, and the least over the cohorts it has charged so far."""
+    domain = domain_of(policy, domain_name)
     cap = domain.allotments.get(tenant, Budget(0))
     account = db.accounts.c
     rows = connection.execute(
-        select(account.spent_micro_rho, account.spent_delta_1e12).where(
-            account.domain == domain_name, account.tenant == tenant
-        )
+        select(account.cohort, account.spent_micro_rho, account.spent_delta_1e12)
+        .where(account.domain == domain_name, account.tenant == tenant)
+        .order_by(account.cohort)
     ).all()
-    spent = Budget(max((r[0] for r in rows), default=0), max((r[1] for r in rows), default=0))
-    return Left(cap - spent, cap)
+    spent = {r[0]: Budget(r[1], r[2]) for r in rows}
+    most = Budget(
+        max((s.micro_rho for s in spent.values()), default=0),
+        max((s.delta_1e12 for s in spent.values()), default=0),
+    )
+    return Left(
+        domain=domain_name,
+        budget=cap - most,
+        cap=cap,
+        spent_epsilon=domain.epsilon(most),
+        cohorts={c: cap - s for c, s in spent.items()},
+    )
 
 
-def _domain(policy: BudgetPolicy, name: str) -> DomainPolicy:
+def domain_of(policy: BudgetPolicy, name: str) -> DomainPolicy:
+    """Return a domain's policy; BUDGET_EXHAUSTED if the policy gives it no budget."""
     domain = policy.domains.get(name)
     if domain is None:
         raise MarketplaceError(
             "BUDGET_EXHAUSTED",
-            f"Unit domain {name} has no budget in the policy, so nothing of it can be released. Ask the "
-            "bureau to set one.",
+            f"Unit domain {name} has no budget in the policy, so nothing of it can be released. "
+            "Ask the bureau to set one.",
             f"策略未给主体域 {name} 设定预算，因此不能发布其任何结果。请联系主管部门设定。",
         )
     return domain
 
 
-def _spend(
-    connection: Connection, domain: DomainPolicy, cohort: int, holder: str, cost: Budget
-) -> None:
+Account = tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]
+
+
+def _account(domain: str, cohort: int, holder: str) -> Account:
     account = db.accounts.c
-    here = (account.domain == domain.domain, account.cohort == cohort, account.tenant == holder)
+    return (account.domain == domain, account.cohort == cohort, account.tenant == holder)
+
+
+def _read(connection: Connection, here: Account) -> tuple[Budget, Budget] | None:
+    """Return cap and spent; on a database with row locks the row is held until the commit."""
+    account = db.accounts.c
     row = connection.execute(
         select(
             account.cap_micro_rho,
             account.cap_delta_1e12,
             account.spent_micro_rho,
             account.spent_delta_1e12,
-        ).where(*here)
+        )
+        .where(*here)
+        .with_for_update()
     ).first()
-    if row is None:
-        cap = domain.cap if holder == COHORT else domain.allotments.get(holder, Budget(0))
+    return None if row is None else (Budget(row[0], row[1]), Budget(row[2], row[3]))
+
+
+def _write(connection: Connection, here: Account, spent: Budget) -> None:
+    connection.execute(
+        update(db.accounts)
+        .where(*here)
+        .values(spent_micro_rho=spent.micro_rho, spent_delta_1e12=spent.delta_1e12)
+    )
+
+
+def _spend(
+    connection: Connection, domain: DomainPolicy, cohort: int, holder: str, cost: Budget
+) -> None:
+    here = _account(domain.domain, cohort, holder)
+    found = _read(connection, here)
+    cap = domain.cap if holder == COHORT else domain.allotments.get(holder, Budget(0))
+    spent = Budget(0)
+    if found is None:
         connection.execute(
             insert(db.accounts).values(
                 domain=domain.domain,
@@ -94,27 +133,32 @@ def _spend(
                 spent_delta_1e12=0,
             )
         )
-        spent = Budget(0)
     else:
-        cap, spent = Budget(row[0], row[1]), Budget(row[2], row[3])
+        cap, spent = found
     after = spent + cost
     if not cap.covers(after):
-        raise exhausted(domain.domain, cohort, cost, cap - spent)
-    connection.execute(
-        update(db.accounts)
-        .where(*here)
-        .values(spent_micro_rho=after.micro_rho, spent_delta_1e12=after.delta_1e12)
-    )
+        raise _exhausted(domain.domain, cohort, cost, cap - spent)
+    _write(connection, here, after)
 
 
-def exhausted(domain: str, cohort: int, cost: Budget, rest: Budget) -> MarketplaceError:
+def _exhausted(domain: str, cohort: int, cost: Budget, rest: Budget) -> MarketplaceError:
     """Return the denial of a cost that does not fit, with the numbers and what to do."""
+    if rest.micro_rho >= cost.micro_rho:
+        return MarketplaceError(
+            "BUDGET_EXHAUSTED",
+            f"Choosing open keys costs delta {cost.delta_1e12}e-12 of domain {domain}, cohort "
+            f"{cohort}, and your organisation has {rest.delta_1e12}e-12 left. Group by a column "
+            "with declared values, or set lab.cohorts to cohorts with budget.",
+            f"选择开放分组键需花费主体域 {domain} 批次 {cohort} 的 delta {cost.delta_1e12}e-12，"
+            f"贵机构剩余 {rest.delta_1e12}e-12。请改用有声明取值的分组列，"
+            "或用 lab.cohorts 选择仍有预算的批次。",
+        )
     epsilon = f"{epsilon_of(rest.micro_rho):.4g}" if rest.micro_rho else "0"
     return MarketplaceError(
         "BUDGET_EXHAUSTED",
-        f"This answer costs {cost.micro_rho} micro-rho of domain {domain}, cohort {cohort}, and your "
-        f"organisation has {rest.micro_rho} left (epsilon {epsilon}). Lower lab.epsilon, ask for fewer "
-        "aggregates, or set lab.cohorts to cohorts with budget.",
+        f"This answer costs {cost.micro_rho} micro-rho of domain {domain}, cohort {cohort}, and "
+        f"your organisation has {rest.micro_rho} left (epsilon {epsilon}). Lower lab.epsilon, ask "
+        "for fewer aggregates, or set lab.cohorts to cohorts with budget.",
         f"此回答需花费主体域 {domain} 批次 {cohort} 的 {cost.micro_rho} micro-rho，贵机构剩余 "
         f"{rest.micro_rho}（epsilon {epsilon}）。请降低 lab.epsilon、减少聚合项，"
         "或用 lab.cohorts 选择仍有预算的批次。",

@@ -2,35 +2,35 @@
 
 The invariants (soundness C.23): spend happens before anything is read; bytes, release row and log
 entry commit together; only committed bytes are ever given out; spend falls only by a refund of a
-reservation that is still open, on the gateway's word that nothing was read.
+reservation that is still open, on the word of its only holder that nothing was read.
 """
 
-import hashlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection
 
-from marketplace import db
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event, Plain
 from marketplace.budgets import store as ledger
 from marketplace.budgets.model import BudgetPolicy
+from marketplace.db import Database
 from marketplace.errors import MarketplaceError
+from marketplace.releases import refusals, store
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.model import (
     Ask,
-    Item,
     Left,
     Made,
     Recorded,
     Reservation,
     ReservedItem,
     State,
+    receipt_id,
 )
-from privacy.dp.budget import Budget
+from marketplace.releases.store import StoredItem, StoredReservation
 
 MAX_ANSWER_BYTES = 64 * 2**20
 
@@ -40,430 +40,321 @@ class Releases:
 
     def __init__(
         self,
-        engine: Engine,
+        database: Database,
         policy: Callable[[], BudgetPolicy],
+        is_member: Callable[[str, str], bool],
         clock: Callable[[], datetime],
         reached: Reached = nowhere,
     ) -> None:
-        """`policy` is read anew at every request, so that a revoked grant is gone at once."""
-        self._engine, self._policy, self._clock, self._reached = engine, policy, clock, reached
+        """`policy` and `is_member` (user, tenant) are asked anew at every request."""
+        self._database, self._policy, self._is_member = database, policy, is_member
+        self._clock, self._reached = clock, reached
 
     def reserve(self, ask: Ask) -> Reservation:
         """Spend the budget of an answer, or return what the same operation reserved before."""
         self._reached("reserve.begin")
-        policy = self._policy()
         try:
-            self._check_grants(policy, ask)
+            policy = self._policy()
+            if not self._is_member(ask.user, ask.tenant):
+                raise refusals.not_a_member(ask.user)
+            refusals.check_grants(policy, ask)
             self._reached("reserve.grant_checked")
-            with db.writing(self._engine) as connection:
-                known = self._known(connection, ask)
+            with self._database.writing() as connection:
+                known = store.operation(connection, ask.tenant, ask.operation_id)
                 self._reached("reserve.operation_looked_up")
-                reservation = known or self._spend(connection, policy, ask)
+                if known is None:
+                    made = self._spend(connection, policy, ask)
+                else:
+                    made = self._again(connection, known, ask)
         except MarketplaceError as denial:
-            self._deny(ask, denial)
+            self._log_denial(ask, denial)
             raise
         self._reached("reserve.committed")
-        return reservation
+        return made
 
     def record(
-        self, reservation_id: str, fencing_token: str, made: tuple[Made, ...], tables: dict[str, str]
+        self,
+        reservation_id: str,
+        fencing_token: str,
+        made: tuple[Made, ...],
+        tables: Mapping[str, str],
     ) -> Recorded:
-        """Commit computed releases with their bytes and log entry; the same call again is a no-op."""
+        """Commit releases with their bytes and log entries; the same call again changes nothing."""
         self._reached("record.begin")
-        with db.writing(self._engine) as connection:
-            row = self._fenced(connection, reservation_id, fencing_token)
-            if row.state == State.RECORDED:
-                return self._repeated(connection, row, made)
-            if row.state != State.OPEN:
-                raise _closed(row.state)
-            if json.loads(row.tables) != tables:
-                raise _version_changed()
-            self._check_current(connection, tables)
-            self._reached("record.checked")
-            self._write(connection, row, made)
+        stale = False
+        with self._database.writing() as connection:
+            held = self._held(connection, reservation_id, fencing_token)
+            wanted = store.items(connection, held.id)
+            if held.state is State.RECORDED:
+                _check_repeated(connection, held, wanted, made)
+            elif held.state is not State.OPEN:
+                raise refusals.closed(held.state)
+            elif held.tables != dict(tables) or not store.are_current(connection, tables):
+                stale = True
+                self._close(connection, held, State.FAILED, Event.RESERVATION_FAILED)
+            else:
+                self._reached("record.checked")
+                self._write(connection, held, wanted, made)
+        if stale:
+            raise refusals.version_changed()
         self._reached("record.committed")
         return self.recorded(reservation_id)
 
     def recorded(self, reservation_id: str) -> Recorded:
         """Return the committed releases of a reservation, with its receipt."""
-        with db.reading(self._engine) as connection:
-            item_rows = self._items(connection, reservation_id)
-            ids = {r.digest: r.release_id for r in item_rows}
-            if any(i is None for i in ids.values()):
-                raise _closed("incomplete")
-            found = connection.execute(
-                select(db.releases.c.id, db.releases.c.entry_index).where(
-                    db.releases.c.id.in_(set(ids.values()))
-                )
-            ).all()
-            newest = max((r.entry_index for r in found), default=0)
-            leaf = connection.execute(
-                select(db.entries.c.leaf_hash).where(db.entries.c.index == newest)
-            ).scalar_one()
+        with self._database.reading() as connection:
+            held = store.reservation(connection, reservation_id)
+            if held is None:
+                raise refusals.not_the_holder()
+            wanted = store.items(connection, reservation_id)
+            ids = {i.item.digest: i.release_id for i in wanted if i.release_id is not None}
+            if held.receipt_id is None or len(ids) < len(wanted):
+                raise refusals.incomplete()
+            newest = store.releases(connection, held.tenant, ids.values())[-1]
+            proven = log.proof(connection, newest.entry_index)
             receipt: dict[str, str | int] = {
-                "receipt_id": hashlib.sha256("".join(sorted(ids.values())).encode()).hexdigest()[:16],
-                "entry_index": newest,
-                "leaf_hash": bytes(leaf).hex(),
-                "charged_micro_rho": sum(r.micro_rho for r in item_rows if r.charged),
+                "receipt_id": held.receipt_id,
+                "plan_digest": held.plan_digest,
+                "entry_index": newest.entry_index,
+                "leaf_hash": proven.leaf_hash.hex(),
+                "charged_micro_rho": sum(i.charged_micro_rho for i in wanted),
+                "time": newest.created,
             }
-        return Recorded(ids, receipt)
+            policy = self._policy()
+            left = tuple(
+                ledger.left(connection, policy, held.tenant, domain)
+                for domain in sorted({i.item.domain for i in wanted})
+            )
+        return Recorded(ids, receipt, left)
 
     def answer(self, release_id: str, tenant: str) -> bytes:
         """Return the committed bytes of a tenant's release."""
-        with db.reading(self._engine) as connection:
-            row = connection.execute(
-                select(db.releases.c.answer).where(
-                    db.releases.c.id == release_id, db.releases.c.tenant == tenant
-                )
-            ).first()
-        if row is None:
-            raise MarketplaceError(
-                "NOT_FOUND", "Your organisation has no such release.", "贵机构没有该发布结果。"
-            )
+        with self._database.reading() as connection:
+            data = store.answer(connection, tenant, release_id)
+        if data is None:
+            raise refusals.no_such_release()
         self._reached("answer.read_back")
-        return bytes(row[0])
+        return data
 
-    def nothing_read(self, reservation_id: str, fencing_token: str) -> None:
-        """Refund an open reservation, on the gateway's word that no data was read for it."""
-        with db.writing(self._engine) as connection:
-            row = self._fenced(connection, reservation_id, fencing_token)
-            if row.state == State.REFUNDED:
+    def nothing_read(self, reservation_id: str, fencing_token: str, attestation: str) -> None:
+        """Refund an open reservation, on the word of its only holder that nothing was read."""
+        with self._database.writing() as connection:
+            held = self._held(connection, reservation_id, fencing_token)
+            if held.state is State.REFUNDED:
                 return
-            if row.state != State.OPEN:
-                raise _closed(row.state)
-            for item in self._items(connection, reservation_id):
+            if held.state is not State.OPEN:
+                raise refusals.closed(held.state)
+            if held.attempts > 1:
+                raise refusals.refund_refused(held.attempts)
+            for item in store.items(connection, held.id):
                 if item.charged:
-                    ledger.refund(connection, _item(item), row.tenant)
-            self._close(connection, row, State.REFUNDED, Event.RESERVATION_REFUNDED)
+                    ledger.refund(connection, item.item, held.tenant)
+            self._close(
+                connection,
+                held,
+                State.REFUNDED,
+                Event.RESERVATION_REFUNDED,
+                {"attestation": attestation},
+            )
 
     def failed(self, reservation_id: str, fencing_token: str) -> None:
         """Close a reservation whose computation failed after data was read; the charge stays."""
-        with db.writing(self._engine) as connection:
-            row = self._fenced(connection, reservation_id, fencing_token)
-            if row.state == State.OPEN:
-                self._close(connection, row, State.FAILED, Event.RESERVATION_FAILED)
+        with self._database.writing() as connection:
+            held = self._held(connection, reservation_id, fencing_token)
+            if held.state is State.OPEN:
+                self._close(connection, held, State.FAILED, Event.RESERVATION_FAILED)
 
     def left(self, tenant: str, domain: str) -> Left:
         """Return a tenant's own remaining budget."""
-        with db.reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return ledger.left(connection, self._policy(), tenant, domain)
 
-    def history(self, tenant: str, user: str) -> list[dict[str, Plain]]:
-        """Return a user's questions, newest first, with cost, state and release ids."""
-        with db.reading(self._engine) as connection:
-            rows = connection.execute(
-                select(db.reservations)
-                .where(db.reservations.c.tenant == tenant, db.reservations.c.user == user)
-                .order_by(db.reservations.c.created.desc())
-                .limit(500)
-            ).all()
-            return [self._told(connection, row) for row in rows]
-
-    def _told(self, connection: Connection, row: Row[tuple[object, ...]]) -> dict[str, Plain]:
-        item_rows = self._items(connection, row.id)
-        return {
-            "reservation_id": row.id,
-            "operation_id": row.operation_id,
-            "created": row.created,
-            "state": row.state,
-            "purpose": row.purpose,
-            "epsilon": row.epsilon,
-            "plan_digest": row.plan_digest,
-            "tables": json.loads(row.tables),
-            "charged_micro_rho": sum(i.micro_rho for i in item_rows if i.charged),
-            "release_ids": [i.release_id for i in item_rows if i.release_id],
-        }
-
-    def _check_grants(self, policy: BudgetPolicy, ask: Ask) -> None:
-        for table in ask.tables:
-            grant = policy.grant(ask.tenant, table)
-            if grant is None:
-                raise MarketplaceError(
-                    "GRANT_REVOKED",
-                    f"Your organisation has no valid grant for {table}. Ask its provider for access.",
-                    f"贵机构没有 {table} 的有效授权，请向其提供方申请。",
-                )
-            if ask.purpose and ask.purpose not in grant.purposes:
-                raise MarketplaceError(
-                    "PURPOSE_REFUSED",
-                    f"{table} is granted for {', '.join(grant.purposes)} only. Set lab.purpose to one of "
-                    "these.",
-                    f"{table} 仅授权用于 {', '.join(grant.purposes)}。请将 lab.purpose 设为其中之一。",
-                )
-            if float(ask.epsilon) > grant.epsilon_max:
-                raise MarketplaceError(
-                    "EPSILON_TOO_LARGE",
-                    f"Your grant for {table} allows epsilon up to {grant.epsilon_max:g} a question, and this "
-                    f"one asks {ask.epsilon}. Lower lab.epsilon.",
-                    f"{table} 的授权允许每个问题的 epsilon 至多 {grant.epsilon_max:g}，此问题为 "
-                    f"{ask.epsilon}。请降低 lab.epsilon。",
-                )
-
-    def _known(self, connection: Connection, ask: Ask) -> Reservation | None:
-        row = connection.execute(
-            select(db.reservations).where(
-                db.reservations.c.tenant == ask.tenant,
-                db.reservations.c.operation_id == ask.operation_id,
-            )
-        ).first()
-        if row is None:
-            return None
-        if row.plan_digest != ask.plan_digest or row.user != ask.user:
-            raise MarketplaceError(
-                "OPERATION_MISMATCH",
-                "This operation id was used for another question. Ask again; the client makes a new id.",
-                "该操作编号已用于另一个问题。请重新提问，客户端会生成新的编号。",
-            )
-        if row.state in (State.FAILED, State.REFUNDED):
-            raise _closed(row.state)
+    def _again(self, connection: Connection, held: StoredReservation, ask: Ask) -> Reservation:
+        """Return the same reservation; an open one goes over to the new caller."""
+        if held.plan_digest != ask.plan_digest or held.user != ask.user:
+            raise refusals.another_question()
+        if held.state in (State.FAILED, State.REFUNDED):
+            raise refusals.closed(held.state)
+        token = held.fencing_token
+        if held.state is State.OPEN:
+            token = secrets.token_hex(32)
+            store.hand_over(connection, held, token)
         found = tuple(
-            ReservedItem(r.digest, r.release_id, r.micro_rho if r.charged else 0)
-            for r in self._items(connection, row.id)
+            ReservedItem(i.item.digest, i.release_id, i.charged_micro_rho)
+            for i in store.items(connection, held.id)
         )
-        return Reservation(row.id, row.fencing_token, State(row.state), found)
+        return Reservation(held.id, token, held.state, found)
 
     def _spend(self, connection: Connection, policy: BudgetPolicy, ask: Ask) -> Reservation:
-        self._advance_versions(connection, ask.tables)
-        stored = {i.digest: self._stored(connection, ask.tenant, i) for i in ask.items}
+        store.report_versions(connection, ask.tables)
+        stored = {i.digest: store.find_stored(connection, ask.tenant, i) for i in ask.items}
         self._reached("reserve.stored_looked_up")
-        for item in ask.items:
-            if stored[item.digest] is None:
-                ledger.charge(connection, policy, ask.tenant, item)
+        new = [i for i in ask.items if stored[i.digest] is None]
+        for item in new:
+            ledger.charge_tenant(connection, policy, ask.tenant, item)
         self._reached("reserve.tenant_charged")
+        for item in new:
+            ledger.charge_cohorts(connection, policy, item)
         self._reached("reserve.cohort_charged")
         now = self._clock()
-        reservation_id, token = secrets.token_hex(16), secrets.token_hex(32)
-        connection.execute(
-            insert(db.reservations).values(
-                id=reservation_id,
-                tenant=ask.tenant,
-                operation_id=ask.operation_id,
-                user=ask.user,
-                plan_digest=ask.plan_digest,
-                purpose=ask.purpose,
-                epsilon=ask.epsilon,
-                fencing_token=token,
-                state=State.OPEN if None in stored.values() else State.RECORDED,
-                tables=json.dumps(ask.tables, sort_keys=True),
-                created=now.isoformat(timespec="milliseconds"),
-            )
+        made = Reservation(
+            id=secrets.token_hex(16),
+            fencing_token=secrets.token_hex(32),
+            state=State.OPEN if new else State.RECORDED,
+            items=tuple(
+                ReservedItem(i.digest, stored[i.digest], i.cost.micro_rho if i in new else 0)
+                for i in ask.items
+            ),
         )
-        reserved: list[ReservedItem] = []
-        for position, item in enumerate(ask.items):
-            release_id = stored[item.digest]
-            connection.execute(
-                insert(db.items).values(
-                    reservation_id=reservation_id,
-                    position=position,
-                    digest=item.digest,
-                    domain=item.domain,
-                    cohorts=json.dumps(item.cohorts),
-                    micro_rho=item.cost.micro_rho,
-                    delta_1e12=item.cost.delta_1e12,
-                    release_id=release_id,
-                    charged=int(release_id is None),
-                )
-            )
-            cost = item.cost.micro_rho if release_id is None else 0
-            reserved.append(ReservedItem(item.digest, release_id, cost))
+        store.add_reservation(
+            connection,
+            ask,
+            stored,
+            reservation_id=made.id,
+            fencing_token=made.fencing_token,
+            receipt_id=None if new else receipt_id([s for s in stored.values() if s is not None]),
+            created=now.isoformat(timespec="milliseconds"),
+        )
         self._reached("reserve.items_written")
         facts: dict[str, Plain] = {
-            "reservation": reservation_id,
+            "reservation": made.id,
             "tenant": ask.tenant,
-            "user": ask.user,
             "epsilon": ask.epsilon,
-            "tables": dict(ask.tables),
             "charges": [
                 {
-                    "digest": i.digest,
+                    "position": position,
                     "domain": i.domain,
-                    "cohorts": list(i.cohorts),
+                    "cohorts": [*sorted(i.cohorts)],
                     "micro_rho": i.cost.micro_rho if stored[i.digest] is None else 0,
                     "delta_1e12": i.cost.delta_1e12 if stored[i.digest] is None else 0,
                 }
-                for i in ask.items
+                for position, i in enumerate(ask.items)
             ],
         }
-        bound = {"plan": ask.plan_digest, "purpose": ask.purpose}
-        log.append(connection, Event.RESERVATION_MADE, now, facts, bound)
+        _append(connection, Event.RESERVATION_MADE, now, facts, _bound(ask))
         self._reached("reserve.entry_written")
-        state = State.OPEN if None in stored.values() else State.RECORDED
-        return Reservation(reservation_id, token, state, tuple(reserved))
-
-    def _stored(self, connection: Connection, tenant: str, item: Item) -> str | None:
-        """Return a stored release of this question at this price or a better one, if any."""
-        row = connection.execute(
-            select(db.releases.c.id)
-            .where(
-                db.releases.c.tenant == tenant,
-                db.releases.c.digest == item.digest,
-                db.releases.c.micro_rho >= item.cost.micro_rho,
-            )
-            .order_by(db.releases.c.micro_rho.desc(), db.releases.c.id)
-            .limit(1)
-        ).first()
-        return None if row is None else str(row[0])
-
-    def _advance_versions(self, connection: Connection, tables: dict[str, str]) -> None:
-        for table, version in tables.items():
-            known = connection.execute(
-                select(db.versions.c.version).where(db.versions.c.table == table)
-            ).first()
-            if known is None:
-                connection.execute(insert(db.versions).values(table=table, version=version))
-            elif known[0] != version:
-                connection.execute(
-                    update(db.versions).where(db.versions.c.table == table).values(version=version)
-                )
-
-    def _check_current(self, connection: Connection, tables: dict[str, str]) -> None:
-        for table, version in tables.items():
-            known = connection.execute(
-                select(db.versions.c.version).where(db.versions.c.table == table)
-            ).scalar_one()
-            if known != version:
-                raise _version_changed()
+        return made
 
     def _write(
-        self, connection: Connection, row: Row[tuple[object, ...]], made: tuple[Made, ...]
+        self,
+        connection: Connection,
+        held: StoredReservation,
+        wanted: list[StoredItem],
+        made: tuple[Made, ...],
     ) -> None:
         by_digest = {m.digest: m for m in made}
-        open_items = [i for i in self._items(connection, row.id) if i.release_id is None]
-        if {i.digest for i in open_items} != set(by_digest):
-            raise MarketplaceError(
-                "BAD_REQUEST",
-                f"The reservation waits for {len(open_items)} releases, and {len(made)} others were sent.",
-                f"该预留等待 {len(open_items)} 个发布结果，收到的 {len(made)} 个与之不符。",
+        missing = [i for i in wanted if i.release_id is None]
+        if {i.item.digest for i in missing} != set(by_digest) or len(by_digest) < len(made):
+            raise refusals.malformed(
+                f"the reservation waits for {len(missing)} releases, and {len(made)} were sent "
+                "that are not just these"
             )
         now = self._clock()
-        for item in open_items:
-            one = by_digest[item.digest]
-            if len(one.answer) > MAX_ANSWER_BYTES:
-                raise MarketplaceError(
-                    "BAD_REQUEST",
-                    f"An answer of {len(one.answer)} bytes is longer than {MAX_ANSWER_BYTES}.",
-                    f"回答为 {len(one.answer)} 字节，超过上限 {MAX_ANSWER_BYTES}。",
-                )
-            release_id, fingerprint = secrets.token_hex(16), hashlib.sha256(one.answer).hexdigest()
-            facts: dict[str, Plain] = {
-                "release": release_id,
-                "reservation": row.id,
-                "tenant": row.tenant,
-                "digest": item.digest,
-                "domain": item.domain,
-                "cohorts": json.loads(item.cohorts),
-                "micro_rho": item.micro_rho,
-                "delta_1e12": item.delta_1e12,
-                "answer_sha256": fingerprint,
-                "mechanism": json.loads(one.mechanism),
-                "tables": json.loads(row.tables),
-            }
-            entry = log.append(connection, Event.RELEASE_RECORDED, now, facts)
+        ids = [i.release_id for i in wanted if i.release_id is not None]
+        for item in missing:
+            one = by_digest[item.item.digest]
+            release_id = secrets.token_hex(16)
+            facts = _release_facts(held, item, one, release_id)
+            bound = {"release": item.item.digest, "tables": log.canonical_text(dict(held.tables))}
+            entry = _append(connection, Event.RELEASE_RECORDED, now, facts, bound)
             self._reached("record.entry_written")
-            connection.execute(
-                insert(db.releases).values(
-                    id=release_id,
-                    tenant=row.tenant,
-                    digest=item.digest,
-                    micro_rho=item.micro_rho,
-                    mechanism=one.mechanism,
-                    sha256=fingerprint,
-                    answer=one.answer,
-                    tables=row.tables,
-                    entry_index=entry.index,
-                    created=now.isoformat(timespec="milliseconds"),
-                )
+            store.add_release(
+                connection,
+                held,
+                item,
+                one,
+                release_id=release_id,
+                entry_index=entry.index,
+                created=now.isoformat(timespec="milliseconds"),
             )
-            connection.execute(
-                update(db.items)
-                .where(db.items.c.reservation_id == row.id, db.items.c.position == item.position)
-                .values(release_id=release_id)
-            )
+            ids.append(release_id)
             self._reached("record.release_written")
-        connection.execute(
-            update(db.reservations).where(db.reservations.c.id == row.id).values(state=State.RECORDED)
-        )
+        store.close(connection, held.id, State.RECORDED, receipt_id(ids))
         self._reached("record.state_written")
 
-    def _repeated(
-        self, connection: Connection, row: Row[tuple[object, ...]], made: tuple[Made, ...]
-    ) -> Recorded:
-        ids = {i.digest: i.release_id for i in self._items(connection, row.id)}
-        for one in made:
-            known = connection.execute(
-                select(db.releases.c.sha256).where(db.releases.c.id == ids.get(one.digest, ""))
-            ).first()
-            if known is None or known[0] != hashlib.sha256(one.answer).hexdigest():
-                raise MarketplaceError(
-                    "ANSWER_DIFFERS",
-                    "Other bytes are already recorded for this reservation; they stay.",
-                    "该预留已记录了不同的回答，以已记录的为准。",
-                )
-        return self.recorded(row.id)
-
-    def _fenced(
-        self, connection: Connection, reservation_id: str, token: str
-    ) -> Row[tuple[object, ...]]:
-        row = connection.execute(
-            select(db.reservations).where(db.reservations.c.id == reservation_id)
-        ).first()
-        if row is None or not secrets.compare_digest(row.fencing_token, token):
-            raise MarketplaceError(
-                "NOT_FOUND", "There is no such reservation for this token.", "没有与该令牌对应的预留。"
-            )
-        return row
-
-    def _items(self, connection: Connection, reservation_id: str) -> list[Row[tuple[object, ...]]]:
-        return list(
-            connection.execute(
-                select(db.items)
-                .where(db.items.c.reservation_id == reservation_id)
-                .order_by(db.items.c.position)
-            ).all()
-        )
+    def _held(self, connection: Connection, reservation_id: str, token: str) -> StoredReservation:
+        found = store.reservation(connection, reservation_id)
+        if found is None or not secrets.compare_digest(
+            found.fencing_token.encode(), token.encode()
+        ):
+            raise refusals.not_the_holder()
+        return found
 
     def _close(
-        self, connection: Connection, row: Row[tuple[object, ...]], state: State, event: Event
+        self,
+        connection: Connection,
+        held: StoredReservation,
+        state: State,
+        event: Event,
+        bound: dict[str, str] | None = None,
     ) -> None:
-        connection.execute(
-            update(db.reservations).where(db.reservations.c.id == row.id).values(state=state)
+        store.close(connection, held.id, state)
+        facts: dict[str, Plain] = {"reservation": held.id, "tenant": held.tenant}
+        _append(connection, event, self._clock(), facts, bound or {})
+
+    def _log_denial(self, ask: Ask, denial: MarketplaceError) -> None:
+        facts: dict[str, Plain] = {"tenant": ask.tenant, "code": denial.code}
+        with self._database.writing() as connection:
+            _append(connection, Event.RESERVATION_DENIED, self._clock(), facts, _bound(ask))
+
+
+def _bound(ask: Ask) -> dict[str, str]:
+    return {
+        "plan": ask.plan_digest,
+        "purpose": ask.purpose,
+        "subject": ask.user,
+        "tables": log.canonical_text(dict(ask.tables)),
+    }
+
+
+def _release_facts(
+    held: StoredReservation, item: StoredItem, made: Made, release_id: str
+) -> dict[str, Plain]:
+    if len(made.answer) > MAX_ANSWER_BYTES:
+        raise refusals.malformed(
+            f"an answer of {len(made.answer)} bytes is longer than {MAX_ANSWER_BYTES}"
         )
-        facts: dict[str, Plain] = {"reservation": row.id, "tenant": row.tenant}
-        log.append(connection, event, self._clock(), facts)
-
-    def _deny(self, ask: Ask, denial: MarketplaceError) -> None:
-        facts: dict[str, Plain] = {
-            "tenant": ask.tenant,
-            "user": ask.user,
-            "code": denial.code,
-            "tables": dict(ask.tables),
-        }
-        with db.writing(self._engine) as connection:
-            log.append(
-                connection,
-                Event.RESERVATION_DENIED,
-                self._clock(),
-                facts,
-                {"plan": ask.plan_digest, "purpose": ask.purpose},
-            )
+    try:
+        draws: Plain = json.loads(made.draws)
+    except ValueError as error:
+        raise refusals.malformed("the parameters of the draws are not JSON") from error
+    return {
+        "release": release_id,
+        "reservation": held.id,
+        "position": item.position,
+        "tenant": held.tenant,
+        "domain": item.item.domain,
+        "cohorts": list(item.item.cohorts),
+        "micro_rho": item.item.cost.micro_rho,
+        "delta_1e12": item.item.cost.delta_1e12,
+        "answer_sha256": made.sha256,
+        "draws": draws,
+    }
 
 
-def _item(row: Row[tuple[object, ...]]) -> Item:
-    cost = Budget(row.micro_rho, row.delta_1e12)
-    return Item(row.digest, row.domain, tuple(json.loads(row.cohorts)), cost)
+def _append(
+    connection: Connection,
+    event: Event,
+    now: datetime,
+    facts: dict[str, Plain],
+    bound: dict[str, str],
+) -> log.Appended:
+    try:
+        return log.append(connection, event, now, facts, bound)
+    except ValueError as error:
+        # Too long for the log, or a float in the parameters: not logged means not done.
+        raise refusals.malformed(str(error)) from error
 
 
-def _closed(state: str) -> MarketplaceError:
-    return MarketplaceError(
-        "RESERVATION_CLOSED",
-        f"This reservation is {state}; what it paid stays paid. Ask again.",
-        f"该预留的状态为 {state}，已支付的部分不退。请重新提问。",
-    )
-
-
-def _version_changed() -> MarketplaceError:
-    return MarketplaceError(
-        "VERSION_CHANGED",
-        "A table got a new version while the answer was computed, so it was not released. Ask again.",
-        "计算期间有表更新了版本，因此未发布该结果。请重新提问。",
-    )
+def _check_repeated(
+    connection: Connection,
+    held: StoredReservation,
+    wanted: list[StoredItem],
+    made: tuple[Made, ...],
+) -> None:
+    ids = {i.item.digest: i.release_id for i in wanted if i.release_id is not None}
+    known = {r.id: r for r in store.releases(connection, held.tenant, ids.values())}
+    for one in made:
+        release = known.get(ids.get(one.digest, ""))
+        if release is None or (release.sha256, release.draws) != (one.sha256, one.draws):
+            raise refusals.answer_differs()

@@ -5,8 +5,8 @@ unless that would make the text large; then it becomes a column of its own. So t
 `withColumn` calls give a handful of nested queries, and no text grows exponentially.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 
 from privacy.dp.exact import ExactQuery, Measure, MeasureKind
@@ -15,9 +15,7 @@ from privacy.dp.iterate import Steps, drive
 from privacy.dp.plan import (
     AggregateCall,
     AggregateKind,
-    Apply,
     Column,
-    Const,
     DistinctOn,
     Expr,
     Group,
@@ -34,7 +32,7 @@ from privacy.dp.plan import (
 from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
-from sandbox.engine.functions import REPEATING, REPEATS
+from sandbox.engine.folding import Environment, Folder, Part, conjuncts, distinct_names, lower
 from sandbox.engine.physical import (
     Buckets,
     Call,
@@ -42,7 +40,6 @@ from sandbox.engine.physical import (
     Clamped,
     CohortIn,
     Col,
-    Compute,
     CountRows,
     CountUnits,
     First,
@@ -75,34 +72,6 @@ from sandbox.engine.physical import (
     scalar_of,
 )
 
-MAX_INLINED = 80
-"""Operators in one expression before the parts it is built from become columns of their own."""
-
-PIECE = 24
-"""Depth at which an expression is cut into columns: SQL parsers recurse over nesting."""
-
-LENGTH = 400
-"""Operators in the text of one expression, repetitions by templates included."""
-
-Environment = dict[int, Scalar]
-"""For each visible column id, the expression over physical columns that gives its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A compiled subplan."""
-
-    relation: Relation
-    columns: Environment
-    unit: str | None = None
-    """The hidden unit; None for public rows."""
-    order: tuple[str, ...] = ()
-    """Columns that order a unit's rows: stored ranks first."""
-    total_order: bool = True
-    """Whether `order` tells all rows of a unit apart."""
-    units: frozenset[str] = frozenset()
-    """Visible columns that hold the raw unit id."""
-
 
 def compile_query(query: ExactQuery, tables: Mapping[str, TableFacts]) -> Cells:
     """Return the physical plan of `query`; raise `Refusal` for a form that no engine runs."""
@@ -110,11 +79,6 @@ def compile_query(query: ExactQuery, tables: Mapping[str, TableFacts]) -> Cells:
         return Compiler(query, tables).cells()
     except RecursionError:
         raise too_large() from None
-
-
-def compile_public(node: Node, tables: Mapping[str, TableFacts]) -> Part:
-    """Return a public scan with the filters and projections above it, compiled."""
-    return Compiler(ExactQuery(node, (), ()), tables).part(node)
 
 
 def too_large() -> Refusal:
@@ -141,7 +105,7 @@ class Compiler:
         self._limits = dict(query.scan_limits)
         self._inner = dict(query.inner)
         self._scans = count(1)
-        self._names = count(1)
+        self._folder = Folder()
 
     def cells(self) -> Cells:
         """Compile the whole question."""
@@ -154,7 +118,7 @@ class Compiler:
             )
         used = [e for _, e in query.keys]
         used += [e for m in query.measures for e in (m.condition, m.value) if e is not None]
-        part = self._fold(part, used)
+        part = self._folder.fold(part, used)
         keys = tuple((f"k{i}", self._key(e, part.columns)) for i, (_, e) in enumerate(query.keys))
         built = [(m, self._total(m, part.columns)) for m in query.measures]
         part, keys, built = self._staged(part, keys, built)
@@ -185,7 +149,7 @@ class Compiler:
                 needed |= column_names(total.condition)
             if isinstance(total, SumWhole | Buckets):
                 needed |= column_names(scalar_of(total.value))
-        return _distinct_names((*part.order, *sorted(needed)))
+        return distinct_names((*part.order, *sorted(needed)))
 
     def part(self, node: Node) -> Part:
         """Compile a subplan."""
@@ -197,7 +161,7 @@ class Compiler:
                 return self._scan(node)
             case Local():
                 outputs = tuple(
-                    Output(self._name("l"), source, column.type)
+                    Output(f"c{column.id}", source, column.type, column.id)
                     for column, source in zip(node.columns, node.sources, strict=True)
                 )
                 visible: Environment = {
@@ -209,8 +173,8 @@ class Compiler:
                 return self._project(node, below)
             case Where():
                 child: Part = yield self._part(node.child)
-                part = self._fold(child, (node.predicate,))
-                part, (predicate,) = self._cut(part, (lower(node.predicate, part.columns),))
+                part = self._folder.fold(child, (node.predicate,))
+                part, (predicate,) = self._folder.cut(part, (lower(node.predicate, part.columns),))
                 return replace(part, relation=Keep(part.relation, predicate))
             case JoinOn():
                 left: Part = yield self._part(node.left)
@@ -244,7 +208,7 @@ class Compiler:
             name = f"c{column.id}"
             scaled = facts.is_private and column.type is DataType.DOUBLE
             stored = DataType.LONG if scaled else column.type
-            outputs.append(Output(name, source, stored))
+            outputs.append(Output(name, source, stored, column.id))
             value = Col(name, stored)
             columns[column.id] = Unscaled(value, facts.column(source).scale) if scaled else value
             if facts.is_private and source == facts.unit_column:
@@ -261,9 +225,9 @@ class Compiler:
         return Part(relation, columns, hidden.unit, (hidden.rank,), units=frozenset(units))
 
     def _project(self, node: Project, below: Part) -> Part:
-        part = self._fold(below, tuple(e for _, e in node.items))
+        part = self._folder.fold(below, tuple(e for _, e in node.items))
         lowered = [lower(e, part.columns) for _, e in node.items]
-        part, pieces = self._cut(part, lowered)
+        part, pieces = self._folder.cut(part, lowered)
         columns = {c.id: value for (c, _), value in zip(node.items, pieces, strict=True)}
         return replace(part, columns=columns)
 
@@ -286,10 +250,10 @@ class Compiler:
             raise _join_form(kind)
         if kind is JoinKind.LEFT:
             # A computed column of the right side must be null where no row matched.
-            right = self._materialised(right, right.columns)
+            right = self._folder.materialised(right, right.columns)
         used = references(node.condition) if node.condition is not None else frozenset()
-        left = self._materialised(left, used & left.columns.keys())
-        right = self._materialised(right, used & right.columns.keys())
+        left = self._folder.materialised(left, used & left.columns.keys())
+        right = self._folder.materialised(right, used & right.columns.keys())
         both = {**left.columns, **right.columns}
         units: tuple[str, str] | None = None
         conditions = [lower(c, both) for c in conjuncts(node.condition)]
@@ -322,8 +286,8 @@ class Compiler:
                 "私有行与公开行的合并会使部分行没有受保护主体。",
             )
         width = max(len(p.order) for p in parts)
-        unit, branch = self._name("u"), self._name("r")
-        ranks = tuple(self._name("r") for _ in range(width))
+        unit, branch = self._folder.name("u"), self._folder.name("r")
+        ranks = tuple(self._folder.name("r") for _ in range(width))
         columns: Environment = {}
         takes: list[list[Scalar | str]] = []
         for number, part in enumerate(parts):
@@ -332,7 +296,7 @@ class Compiler:
         names = [unit, branch, *ranks]
         units: set[str] = set()
         for position, column in enumerate(node.columns):
-            name = self._name("e")
+            name = self._folder.name("e")
             values = [
                 p.columns[c.columns[position].id] for p, c in zip(parts, node.children, strict=True)
             ]
@@ -359,24 +323,24 @@ class Compiler:
         unit = part.unit
         if unit is None:
             raise AssertionError("public distinct is evaluated before compiling")
-        part = self._materialised(part, part.columns)
+        part = self._folder.materialised(part, part.columns)
         if not any(_is_unit(part.columns[i], part) for i in node.on):
             raise unsupported(
                 "Distinct rows of a private table need the unit column among the columns.",
                 "私有表去重的列中必须包含主体列。",
             )
-        by = _distinct_names(_stored(part.columns[i]) for i in node.on)
-        everything = _distinct_names(_stored(v) for v in part.columns.values())
+        by = distinct_names(_stored(part.columns[i]) for i in node.on)
+        everything = distinct_names(_stored(v) for v in part.columns.values())
         if set(by) == set(everything):
             return self._grouped(part, [(c.id, part.columns[c.id]) for c in node.columns], ())
-        order = part.order if part.total_order else _distinct_names((*part.order, *everything))
+        order = part.order if part.total_order else distinct_names((*part.order, *everything))
         return replace(part, relation=First(part.relation, unit, by, order))
 
     def _group(self, node: Group, part: Part) -> Part:
         calls = tuple(a for _, call in node.aggregates for a in call.args)
         inner = [self._inner.get(c.id) for c, _ in node.aggregates]
         more = [e for m in inner if m is not None for e in (m.condition, m.value) if e is not None]
-        part = self._fold(part, (*(e for _, e in node.keys), *calls, *more))
+        part = self._folder.fold(part, (*(e for _, e in node.keys), *calls, *more))
         if part.unit is None or not any(
             isinstance(e, Ref) and _is_unit(part.columns[e.id], part) for _, e in node.keys
         ):
@@ -397,28 +361,27 @@ class Compiler:
         keys: list[tuple[int, Scalar]],
         aggregates: tuple[tuple[Column, UnitAggregate], ...],
     ) -> Part:
-        part, pieces = self._named(part, [k for _, k in keys])
+        part, pieces = self._folder.named(part, [k for _, k in keys])
         columns: Environment = {}
         units: set[str] = set()
-        named: list[tuple[str, Scalar]] = []
+        named: dict[str, tuple[str, Scalar]] = {}
         for (identity, _), piece in zip(keys, pieces, strict=True):
-            name = self._name("g")
+            # One column under two names is one key.
+            name, _ = named.setdefault(repr(piece), (self._folder.name("g"), piece))
+            columns[identity] = Col(name, piece.type)
             if isinstance(piece, Unscaled):
                 columns[identity] = Unscaled(Col(name, DataType.LONG), piece.scale)
-                named.append((name, piece.stored))
-            else:
-                columns[identity] = Col(name, piece.type)
-                named.append((name, piece))
+                named[repr(piece)] = (name, piece.stored)
             if _is_unit(piece, part):
                 units.add(name)
         outputs: list[tuple[str, UnitAggregate]] = []
         for column, aggregate in aggregates:
-            name = self._name("a")
+            name = self._folder.name("a")
             columns[column.id] = Col(name, column.type)
             outputs.append((name, aggregate))
-        # A key may be listed twice; one copy is enough to tell rows apart.
-        order = tuple(name for name, _ in named if name not in units)
-        relation = PerUnit(part.relation, part.unit or "", tuple(named), tuple(outputs))
+        listed = tuple(named.values())
+        order = tuple(name for name, _ in listed if name not in units)
+        relation = PerUnit(part.relation, part.unit or "", listed, tuple(outputs))
         return Part(relation, columns, part.unit, order, units=frozenset(units))
 
     def _inner_aggregate(
@@ -485,9 +448,9 @@ class Compiler:
         scalars: list[Scalar] = [k for _, k in keys]
         scalars += [scalar_of(t.value) for _, t in built if isinstance(t, SumWhole | Buckets)]
         conditions = [t.condition for _, t in built if t.condition is not None]
-        part, cut = self._cut(part, [*scalars, *conditions])
+        part, cut = self._folder.cut(part, [*scalars, *conditions])
         tests = dict(zip(map(repr, conditions), cut[len(scalars) :], strict=True))
-        part, pieces = self._named(part, cut[: len(scalars)], carried=tests.values())
+        part, pieces = self._folder.named(part, cut[: len(scalars)], carried=tests.values())
         known = dict(zip(map(repr, scalars), pieces, strict=True))
         staged: list[tuple[Measure, Total | Buckets]] = []
         for measure, total in built:
@@ -498,132 +461,6 @@ class Compiler:
                 new = replace(new, value=_whole(measure, value))
             staged.append((measure, new))
         return part, tuple((n, known[repr(k)]) for n, k in keys), staged
-
-    def _named(
-        self, part: Part, scalars: list[Scalar], carried: Iterable[Scalar] = ()
-    ) -> tuple[Part, list[Scalar]]:
-        """Return the scalars as bare columns, with the part that computes those that were not."""
-        items: dict[str, tuple[str, Scalar]] = {}
-        result: list[Scalar] = []
-        for scalar in scalars:
-            if isinstance(scalar, Col | Unscaled):
-                result.append(scalar)
-                continue
-            text = repr(scalar)
-            if text not in items:
-                items[text] = (self._name("e"), scalar)
-            result.append(Col(items[text][0], scalar.type))
-        if not items:
-            return part, result
-        names = {n for s in (*scalars, *carried) if not isinstance(s, Lit) for n in column_names(s)}
-        return self._computed(part, tuple(items.values()), extra=names), result
-
-    def _computed(
-        self, part: Part, items: tuple[tuple[str, Scalar], ...], extra: Iterable[str] = ()
-    ) -> Part:
-        names = {n for v in part.columns.values() for n in column_names(v)} | set(extra)
-        hidden = (part.unit,) if part.unit is not None else ()
-        carried = _distinct_names((*hidden, *part.order, *sorted(names)))
-        return replace(part, relation=Compute(part.relation, carried, items))
-
-    def _fold(self, part: Part, exprs: Iterable[Expr]) -> Part:
-        """Turn carried expressions into columns where writing them out again would be long."""
-        sizes: dict[int, int] = {}
-        for expr in exprs:
-            used = references(expr)
-            if not isinstance(expr, Ref) and any(
-                i in part.columns and not _is_bare(part.columns[i]) for i in used
-            ):
-                for i in used:
-                    sizes.setdefault(i, _size(part.columns[i]))
-                if _weight(expr, sizes) > MAX_INLINED:
-                    return self._materialised(part, part.columns)
-        return part
-
-    def _materialised(self, part: Part, ids: Iterable[int]) -> Part:
-        """Make columns of the carried expressions behind `ids`."""
-        columns = dict(part.columns)
-        items: dict[str, tuple[str, Scalar]] = {}
-        for i in ids:
-            value = columns[i]
-            if _is_bare(value):
-                continue
-            text = repr(value)
-            if text not in items:
-                items[text] = (self._name("e"), value)
-            columns[i] = Col(items[text][0], value.type)
-        if not items:
-            return part
-        made = {name for name, _ in items.values()}
-        below = {n for v in columns.values() for n in column_names(v)} - made
-        hidden = (part.unit,) if part.unit is not None else ()
-        carried = _distinct_names((*hidden, *part.order, *sorted(below)))
-        relation = Compute(part.relation, carried, tuple(items.values()))
-        return replace(part, relation=relation, columns=columns)
-
-    def _cut(self, part: Part, scalars: Iterable[Scalar]) -> tuple[Part, list[Scalar]]:
-        """Cut deep or long expressions into columns, innermost first."""
-        result = list(scalars)
-        while True:
-            items: list[tuple[str, Scalar]] = []
-            result = [s if _fits(s) else self._trimmed(s, items)[0] for s in result]
-            if not items:
-                return part, result
-            made = {n for n, _ in items}
-            left = {n for s in result for n in column_names(s)} - made
-            part = self._computed(part, tuple(items), extra=left)
-
-    def _trimmed(
-        self, scalar: Scalar, items: list[tuple[str, Scalar]]
-    ) -> tuple[Scalar, tuple[int, int]]:
-        """Replace the innermost subexpressions that reach the limits by columns of their own."""
-        if not isinstance(scalar, Call):
-            return scalar, _measured(scalar)
-        trimmed = [self._trimmed(a, items) for a in scalar.args]
-        new = replace(scalar, args=tuple(a for a, _ in trimmed))
-        extent = _extent(scalar.function, [e for _, e in trimmed])
-        reached = extent[0] >= PIECE or extent[1] >= LENGTH
-        if reached and not column_names(new) & {n for n, _ in items}:
-            name = self._name("e")
-            items.append((name, new))
-            return Col(name, scalar.type), (0, 1)
-        return new, extent
-
-    def _name(self, letter: str) -> str:
-        return f"{letter}n{next(self._names)}"
-
-
-def lower(expr: Expr, columns: Mapping[int, Scalar]) -> Scalar:
-    """Return `expr` over physical columns; long `and`/`or` chains become one flat call."""
-    match expr:
-        case Ref():
-            return columns[expr.id]
-        case Const():
-            return Lit(expr.value, expr.type)
-        case Apply(function="and" | "or"):
-            parts = tuple(lower(e, columns) for e in _flat(expr))
-            return Call(expr.function, parts, DataType.BOOLEAN)
-        case Apply():
-            return Call(expr.function, tuple(lower(a, columns) for a in expr.args), expr.type)
-
-
-def conjuncts(expr: Expr | None) -> list[Expr]:
-    """Return the parts of a top-level AND, left to right."""
-    if expr is None:
-        return []
-    return _flat(expr) if isinstance(expr, Apply) and expr.function == "and" else [expr]
-
-
-def _flat(expr: Apply) -> list[Expr]:
-    found: list[Expr] = []
-    stack: list[Expr] = [expr]
-    while stack:
-        part = stack.pop()
-        if isinstance(part, Apply) and part.function == expr.function:
-            stack.extend(reversed(part.args))
-        else:
-            found.append(part)
-    return found
 
 
 def _whole(measure: Measure, value: Scalar) -> Whole:
@@ -638,10 +475,6 @@ def _all_of(parts: list[Scalar] | list[Call]) -> Scalar | None:
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else Call("and", tuple(parts), DataType.BOOLEAN)
-
-
-def _is_bare(value: Scalar) -> bool:
-    return isinstance(value, Col | Unscaled)
 
 
 def _is_unit(value: Scalar, part: Part) -> bool:
@@ -660,50 +493,6 @@ def _equates(condition: Scalar, left: frozenset[str], right: frozenset[str]) -> 
     if not (isinstance(a, Col) and isinstance(b, Col)):
         return False
     return (a.name in left and b.name in right) or (b.name in left and a.name in right)
-
-
-def _distinct_names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
-
-
-def _size(scalar: Scalar) -> int:
-    total, stack = 0, [scalar]
-    while stack:
-        part = stack.pop()
-        total += 1
-        if isinstance(part, Call):
-            stack.extend(part.args)
-    return total
-
-
-def _weight(expr: Expr, sizes: Mapping[int, int]) -> int:
-    total, stack = 0, [expr]
-    while stack:
-        part = stack.pop()
-        total += sizes.get(part.id, 1) if isinstance(part, Ref) else 1
-        if isinstance(part, Apply):
-            stack.extend(part.args)
-    return total
-
-
-def _fits(scalar: Scalar) -> bool:
-    depth, length = _measured(scalar)
-    return depth <= PIECE and length <= LENGTH
-
-
-def _measured(scalar: Scalar) -> tuple[int, int]:
-    if not isinstance(scalar, Call):
-        return 0, int(not isinstance(scalar, Lit))
-    return _extent(scalar.function, [_measured(a) for a in scalar.args])
-
-
-def _extent(function: str, args: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return nesting and text length (in operators) of a call, from those of its arguments."""
-    factor = REPEATS if function in REPEATING else 1
-    return (
-        1 + max((d for d, _ in args), default=0),
-        1 + factor * sum(length for _, length in args),
-    )
 
 
 def _join_form(kind: JoinKind) -> Refusal:

@@ -8,7 +8,7 @@ from privacy.dp.exact import ExactQuery
 from sandbox.engine.certificate import Claim, certify
 from sandbox.engine.compile import compile_query
 from sandbox.engine.database import Database, frame_name, positional
-from sandbox.engine.prepare import evaluated
+from sandbox.engine.prepare import prepared
 from sandbox.engine.public import ARROW_TYPES, PublicEngine
 from sandbox.engine.render import DUCKDB, Renderer
 from sandbox.engine.run import Cancelled, ExactTable, TableSource, gathered
@@ -33,9 +33,10 @@ class DuckDbEngine:
         """Certify the compiled plan against `claim`, run it, return exact integers."""
         facts = {name: source.facts for name, source in tables.items()}
         public = PublicEngine(self._database, lambda: tables, frames)
-        query, rows = evaluated(query, facts, lambda node: public.run(node, None, cancelled))
+        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
+        query, rows = ready.query, ready.rows
         plan = compile_query(query, facts)
-        certify(plan, claim, facts)
+        certify(plan, claim, facts, ready.counter(public))
 
         def view(name: str) -> str:
             return frame_name(name) if name in rows else self._database.view(tables[name])

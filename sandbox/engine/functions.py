@@ -38,9 +38,7 @@ class Rendering:
     spark: str | Builder
 
 
-def render_call(
-    call: Call, args: tuple[str, ...], engine: str, *, public: bool = False
-) -> str:
+def render_call(call: Call, args: tuple[str, ...], engine: str, *, public: bool = False) -> str:
     """Return the text of `call` for `engine`; raise `Refusal` if the engines cannot agree on it."""
     rule: str | Builder
     if public and call.function in PUBLIC_ONLY:
@@ -329,6 +327,9 @@ def _cast(engine: str) -> Builder:
         match source, target:
             case (DataType.NULL, _):
                 return f"CAST(NULL AS {SQL_TYPES[target]})"
+            case (DataType.INTEGER | DataType.LONG, DataType.INTEGER):
+                # Also from INTEGER: inside expressions whole numbers have 64 bits.
+                return f"TRY_CAST({a} AS INTEGER)"
             case (s, t) if s is t:
                 return a
             case (DataType.BOOLEAN, DataType.STRING):
@@ -337,8 +338,6 @@ def _cast(engine: str) -> Builder:
                 return f"CAST(CASE WHEN {a} THEN 1 WHEN NOT {a} THEN 0 END AS {SQL_TYPES[target]})"
             case (DataType.INTEGER | DataType.LONG | DataType.DOUBLE, DataType.BOOLEAN):
                 return f"{a} <> 0"
-            case (DataType.INTEGER | DataType.LONG, DataType.INTEGER):
-                return f"TRY_CAST({a} AS INTEGER)"
             case (DataType.INTEGER | DataType.LONG, DataType.LONG | DataType.DOUBLE):
                 return f"CAST({a} AS {SQL_TYPES[target]})"
             case (DataType.INTEGER | DataType.LONG, DataType.STRING) if engine == "duckdb":
@@ -563,11 +562,10 @@ PUBLIC_ONLY: Mapping[str, str | Builder] = {
 }
 """Functions of public rows and of answers, where one engine alone computes (DuckDB)."""
 
-REPEATING = frozenset(
-    {"%", "pmod", "div", "round", "floor", "ceil", "sqrt", "sign", "cast", "date_add", "date_sub"}
-    | {"add_months", "make_date", "to_date", "substring", "left", "right", "/", "nullif"}
-)
-"""Functions whose text holds an argument more than once; the compiler keeps such nests shallow."""
-
-REPEATS = 4
-"""Growth that the compiler assumes for each of them; `pmod` and `substring` are checked by size."""
+REPEATING: Mapping[str, int] = {
+    **dict.fromkeys(("/", "nullif", "sqrt", "trunc", "to_date", "last_day", "datediff"), 2),
+    **dict.fromkeys(("%", "div", "cast", "round", "sign", "left", "right", "make_date"), 4),
+    **dict.fromkeys(("floor", "ceil", "date_add", "date_sub", "add_months"), 6),
+    **dict.fromkeys(("pmod", "substring"), 10),
+}
+"""How often, at most about, a function's text holds one argument: such nests are kept shallow."""

@@ -161,11 +161,12 @@ UnitAggregate = UnitCount | UnitDistinct | UnitSum | UnitExtreme
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A column that a scan reads: our name, the stored name, the stored type."""
+    """A column that a scan reads: our name, the stored name, the stored type, its id in the plan."""
 
     name: str
     source: str
     type: DataType
+    id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,23 @@
 """Public parts of a private question: evaluated first, so that both engines read the same rows.
 
-A public scan with filters and projections stays in the plan (it may be large); anything richer, such
-as a public aggregate that private rows are joined with, is evaluated once and given as rows.
+A public scan with filters stays in the plan (it may be large); anything richer, such as a public
+aggregate that private rows are joined with, is evaluated once and given as rows.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
-from privacy.dp.facts import TableFacts
+from privacy.dp.facts import PublicData, TableFacts
 from privacy.dp.iterate import Steps, drive
 from privacy.dp.plan import (
     JoinOn,
     Local,
     Node,
     Project,
+    Ref,
     Scan,
     UnionAll,
     Where,
@@ -29,15 +30,30 @@ from sandbox.engine.render import DUCKDB, SPARK, Renderer
 Evaluate = Callable[[Node], pa.Table]
 
 
-def evaluated(
-    query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Evaluate
-) -> tuple[ExactQuery, dict[str, pa.Table]]:
-    """Return the question with its rich public parts as rows, and those rows by their digest."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A question whose rich public parts have become rows."""
+
+    query: ExactQuery
+    rows: Mapping[str, pa.Table]
+    """The rows by digest."""
+    public: Mapping[int, Node]
+    """For each column of a public side, the public plan that it belongs to."""
+
+    def counter(self, data: PublicData) -> Callable[[int], int]:
+        """Return a function from a public column's id to how many values it has, null included."""
+        return lambda column: len(data.distinct(self.public[column], (column,)))
+
+
+def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Evaluate) -> Prepared:
+    """Evaluate the public parts of `query` that are more than a scan, filtered and narrowed."""
     made: dict[str, pa.Table] = {}
+    public: dict[int, Node] = {}
     private = _private_nodes(query.child, tables)
 
     def rewrite(current: Node) -> Steps[Node]:
         if id(current) not in private:
+            public.update({c.id: current for c in current.columns})
             if _is_simple(current):
                 return current
             digest = f"p{len(made)}"
@@ -50,13 +66,13 @@ def evaluated(
             inputs.append(changed)
         return _with_inputs(current, inputs)
 
-    return replace(query, child=drive(rewrite(query.child))), made
+    child = drive(rewrite(query.child))
+    return Prepared(replace(query, child=child), made, public)
 
 
 def check_supported(query: ExactQuery, tables: Mapping[str, TableFacts]) -> None:
     """Raise `Refusal` if either engine could not run `query`. Reads nothing: ask before charging."""
-    without_rows, _ = evaluated(query, tables, lambda _: pa.table({}))
-    plan = compile_query(without_rows, tables)
+    plan = compile_query(prepared(query, tables, lambda _: pa.table({})).query, tables)
     for engine in (DUCKDB, SPARK):
         try:
             Renderer(engine, lambda name: name).statements(plan)
@@ -77,8 +93,13 @@ def _private_nodes(node: Node, tables: Mapping[str, TableFacts]) -> set[int]:
 
 
 def _is_simple(node: Node) -> bool:
-    while isinstance(node, Project | Where):
-        node = node.child
+    while True:
+        if isinstance(node, Project) and all(isinstance(e, Ref) for _, e in node.items):
+            node = node.child
+        elif isinstance(node, Where):
+            node = node.child
+        else:
+            break
     return isinstance(node, Scan)
 
 

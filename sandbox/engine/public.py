@@ -33,7 +33,8 @@ from privacy.dp.plan import (
 )
 from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType, Value
-from sandbox.engine.compile import lower, too_large
+from sandbox.engine.compile import too_large
+from sandbox.engine.folding import lower
 from sandbox.engine.database import Database, frame_name, positional
 from sandbox.engine.functions import SQL_TYPES
 from sandbox.engine.physical import Col, Scalar

@@ -13,6 +13,7 @@ from itertools import count
 
 from privacy.dp.query import JoinKind
 from privacy.dp.types import LONG_MIN, DataType, Value
+from privacy.errors import Refusal
 from sandbox.engine.functions import SQL_TYPES, render_call, rlike_pattern
 from sandbox.engine.physical import (
     COHORT_SOURCE,
@@ -91,9 +92,7 @@ class Statements:
 class Renderer:
     """Writes one engine's dialect."""
 
-    def __init__(
-        self, engine: str, view: Callable[[str], str], *, public: bool = False
-    ) -> None:
+    def __init__(self, engine: str, view: Callable[[str], str], *, public: bool = False) -> None:
         """Keep the dialect; `view` names the engine's view of a table or of rows by digest.
 
         With `public`, functions are allowed that only one engine has to compute.
@@ -375,7 +374,7 @@ class Renderer:
             case dt.date():
                 return f"DATE '{value.isoformat()}'"
             case str():
-                digits = value.encode("utf-8").hex()
+                digits = _bytes(value).hex()
                 if self._engine == DUCKDB:
                     return f"decode(from_hex('{digits}'))"
                 return f"CAST(X'{digits}' AS STRING)"
@@ -397,3 +396,14 @@ class Renderer:
 
 def _group_by(groups: list[str]) -> str:
     return f" GROUP BY {', '.join(groups)}" if groups else ""
+
+
+def _bytes(value: str) -> bytes:
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refusal(
+            "UNSUPPORTED",
+            "A text literal holds half of a surrogate pair, which is no character.",
+            "文本字面量含有不成对的代理码位，不是合法字符。",
+        ) from None

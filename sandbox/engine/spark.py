@@ -20,7 +20,7 @@ from sandbox.engine.certificate import Claim, certify
 from sandbox.engine.compile import compile_query
 from sandbox.engine.database import Database, frame_name, positional
 from sandbox.engine.physical import Cells
-from sandbox.engine.prepare import evaluated
+from sandbox.engine.prepare import prepared
 from sandbox.engine.public import ARROW_TYPES, PublicEngine
 from sandbox.engine.render import SPARK, Renderer
 from sandbox.engine.run import (
@@ -108,9 +108,10 @@ class SparkEngine:
         """Certify the compiled plan against `claim`, run it, return exact integers."""
         facts = {name: source.facts for name, source in tables.items()}
         public = PublicEngine(self._database, lambda: tables, frames)
-        query, rows = evaluated(query, facts, lambda node: public.run(node, None, cancelled))
+        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
+        query, rows = ready.query, ready.rows
         plan = compile_query(query, facts)
-        certify(plan, claim, facts)
+        certify(plan, claim, facts, ready.counter(public))
         session = self._wait(cancelled)
         with self._places:
             return self._answer(session, query, plan, (tables, rows), cancelled)
@@ -181,7 +182,9 @@ class SparkEngine:
         run = next(self._numbers)
 
         def view(name: str) -> str:
-            return f"{frame_name(name)}_{run}" if name in rows else self._view(session, tables[name])
+            return (
+                f"{frame_name(name)}_{run}" if name in rows else self._view(session, tables[name])
+            )
 
         tag = f"lab-{run}"
         try:

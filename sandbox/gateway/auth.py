@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from privacy.errors import Refusal
 from sandbox.gateway.answering import Account
 from sandbox.gateway.errors import unauthenticated
 
@@ -33,7 +32,10 @@ class Authority(Protocol):
     """What knows tokens; the marketplace's client, behind an adapter, is the real one."""
 
     def session(self, token: str) -> Account:
-        """Return the holder of `token`; raise UnknownTokenError if there is none."""
+        """Return the holder of `token`.
+
+        Raises UnknownTokenError if there is none, and a Refusal if nobody can tell at the moment.
+        """
         ...
 
 
@@ -98,12 +100,3 @@ def bearer_token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     if match is None:
         raise unauthenticated("The token is not a bearer token.", "令牌不是 bearer 令牌。")
     return match[1]
-
-
-def unavailable() -> Refusal:
-    """Return the error for a marketplace that does not answer."""
-    return Refusal(
-        "SERVICE_UNAVAILABLE",
-        "The marketplace does not answer, so nothing can be authorised. Try again in a minute.",
-        "交易平台暂无响应，无法授权。请稍后再试。",
-    )

@@ -1,7 +1,8 @@
-"""The life of a question: judge, price, reserve, compute, draw noise, record, read back, post-process.
+"""The life of a question: judge, price, reserve, compute, noise, record, read back, finish.
 
 `Executor` is the one place where the privacy core, the engines and the marketplace meet. It decides
-nothing about grants or budgets (the marketplace does) and nothing about sensitivity (the core does).
+nothing about grants or budgets (the marketplace does) and nothing about sensitivity (the core
+does).
 An answer is built only from bytes read back after the marketplace committed them (soundness C.23).
 """
 
@@ -116,7 +117,7 @@ class Purse(Protocol):
     def price(
         self, asker: Asker, tables: tuple[str, ...], epsilon: float | None
     ) -> tuple[str, int]:
-        """Return the epsilon that applies, as text, and its micro-rho; refuse what no grant allows."""
+        """Return the epsilon that applies, as text, and its micro-rho, within the grant."""
         ...
 
     def left(self, asker: Asker, domain: str) -> tuple[str, int]:

@@ -12,16 +12,16 @@ from privacy.dp.release import half_widths, price
 _TEXT = {
     "en": {
         "public": "Public data only: exact, free of charge.",
-        "head": "Answer under differential privacy: {n} release(s), epsilon {epsilon} = {rho} micro-rho in all.",
+        "head": "Differentially private: {n} release(s), epsilon {epsilon} = {rho} micro-rho.",
         "engine": "Engine: {engine}.",
-        "budget": "Budget left: epsilon {left} ({micro} micro-rho); questions of this kind left: {count}.",
+        "budget": "Budget left: epsilon {left} ({micro} micro-rho); {count} more like this one.",
         "unit": "  Protected unit: one {domain}; tables: {tables}; cohorts: {cohorts}.",
-        "bounds": "  One unit: at most {rows} rows, in at most {groups} groups, at most {per} rows in one group.",
+        "bounds": "  One unit: at most {rows} rows, {groups} groups, {per} rows in one group.",
         "window": "  Rows beyond {limit} of a unit are left out, by stored keyed rank.",
         "declared": "  Groups: {n}, all answered (declared keys).",
-        "open": "  Groups: open keys; a group appears where its noised count of units passes a threshold (delta {delta}e-12).",
-        "gauss": "  {name}: {mechanism}, 95 % half-width ±{half:.6g} per cell; values clamped to [{low:.6g}, {high:.6g}].",
-        "count": "  {name}: {mechanism}, 95 % half-width ±{half:.6g} per cell.",
+        "open": "  Groups: open; shown where the noised count of units is big (delta {delta}e-12).",
+        "gauss": "  {name}: {mechanism}, 95 % ±{half:.6g}; values in [{low:.6g}, {high:.6g}].",
+        "count": "  {name}: {mechanism}, 95 % ±{half:.6g} a cell.",
         "other": "  {name}: {form}; the half-width is given with the answer.",
         "wish": "  For half the error: epsilon {twice:.3g}; for a tenth: epsilon {ten:.3g}.",
         "covers": "  Intervals cover the noise, not clamping, row caps or faults of the data.",
@@ -36,8 +36,8 @@ _TEXT = {
         "window": "  每个主体超过 {limit} 行的部分按存储的密钥序次舍去。",
         "declared": "  分组数：{n}，全部给出（声明的键）。",
         "open": "  分组：开放键；加噪后的主体数超过阈值的组才会出现（delta {delta}e-12）。",
-        "gauss": "  {name}：{mechanism}，每格 95 % 半宽 ±{half:.6g}；取值截断到 [{low:.6g}, {high:.6g}]。",
-        "count": "  {name}：{mechanism}，每格 95 % 半宽 ±{half:.6g}。",
+        "gauss": "  {name}：{mechanism}，每格 95 % ±{half:.6g}；取值 [{low:.6g}, {high:.6g}]。",
+        "count": "  {name}：{mechanism}，每格 95 % ±{half:.6g}。",
         "other": "  {name}：{form}；半宽随回答给出。",
         "wish": "  误差减半需 epsilon {twice:.3g}；降到十分之一需 epsilon {ten:.3g}。",
         "covers": "  区间只涵盖噪声，不含截断、行数上限和数据错误。",
@@ -67,13 +67,9 @@ def explain(program: Program, priced: Priced, engine: str, language: str) -> str
         return say["public"]
     count = priced.left_micro_rho // max(priced.micro_rho, 1)
     lines = [
-        say["head"].format(
-            n=len(program.releases), epsilon=priced.epsilon, rho=priced.micro_rho
-        ),
+        say["head"].format(n=len(program.releases), epsilon=priced.epsilon, rho=priced.micro_rho),
         say["engine"].format(engine=engine),
-        say["budget"].format(
-            left=priced.left_epsilon, micro=priced.left_micro_rho, count=count
-        ),
+        say["budget"].format(left=priced.left_epsilon, micro=priced.left_micro_rho, count=count),
     ]
     for release, share in zip(program.releases, priced.shares, strict=True):
         lines += _release(release, share, say)

@@ -69,6 +69,15 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How time is measured, when answers may leave, and how long one stream lasts."""
+
+    clock: Callable[[], float]
+    grid: Grid
+    stream_seconds: float = STREAM_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What an execution gives: its messages, and whether private rows stand behind them."""
 
@@ -85,12 +94,12 @@ class Operation:
         digest: bytes,
         tags: frozenset[str],
         stamp: Callable[[Proto], None],
-        timing: tuple[Callable[[], float], Grid],
+        timing: Timing,
     ) -> None:
         """Begin now; `stamp` writes session and operation into each message."""
         self._id, self.digest, self.tags = operation_id, digest, tags
         self._stamp = stamp
-        self._clock, self._grid = timing
+        self._timing, self._clock = timing, timing.clock
         self._started = self._clock()
         self._changed = threading.Condition()
         self._buffer: list[tuple[str, bytes]] = []
@@ -143,7 +152,7 @@ class Operation:
             responses.append(self._sealed(complete_response()))
         with self._changed:
             if outcome.private if error is None else self._phase == len(PHASES) - 1:
-                due = self._started + self._grid.slot(self._clock() - self._started)
+                due = self._started + self._timing.grid.slot(self._clock() - self._started)
                 while self.running and (wait := due - self._clock()) > 0:
                     self._changed.wait(wait)
             if self.running:
@@ -175,18 +184,15 @@ class Operation:
 
     def stream(self, after: str | None, connected: Callable[[], bool]) -> Iterator[bytes]:
         """Yield the messages after one that the client names, until the end or for a while."""
-        ends = self._clock() + STREAM_SECONDS
+        ends = self._clock() + self._timing.stream_seconds
         last = after
         while True:
             with self._changed:
-                fresh = self._after(last)
-                while not fresh and self.running:
+                while not (fresh := self._after(last)) and self.running:
                     now = self._clock()
                     if now >= ends or not connected():
                         return
-                    self._keep_schedule(now - self._started)
-                    fresh = self._after(last)
-                    if not fresh and self.running:
+                    if not self._kept_schedule(now - self._started):
                         pause = self._started + self._progress_at - now
                         self._changed.wait(max(0.0, min(pause, _POLL_SECONDS)))
                 if not fresh:
@@ -209,15 +215,21 @@ class Operation:
                 return self._buffer[index + 1 :]
         raise _lost_position()
 
-    def _keep_schedule(self, elapsed: float) -> None:
-        """Do what is due by the clock alone: fail at the deadline, else report the phase."""
+    def _kept_schedule(self, elapsed: float) -> bool:
+        """Do what is due by the clock alone, and return whether anything was.
+
+        At the deadline the operation fails; before, it reports the phase now and then.
+        """
         if elapsed >= DEADLINE_SECONDS:
             self._stopped = True
             self._finish(failed())
-        elif elapsed >= self._progress_at:
-            self._buffer.append(self._sealed(progress_response(self._phase)))
-            while self._progress_at <= elapsed:
-                self._progress_at += min(self._progress_at, _LAST_PROGRESS_STEP)
+            return True
+        if elapsed < self._progress_at:
+            return False
+        self._buffer.append(self._sealed(progress_response(self._phase)))
+        while self._progress_at <= elapsed:
+            self._progress_at += min(self._progress_at, _LAST_PROGRESS_STEP)
+        return True
 
     def _finish(self, error: Refusal | HandleError | None) -> None:
         self._error, self._finished_at = error, self._clock()

@@ -36,7 +36,7 @@ MAX_DEPTH: Final = 150
 MAX_NODES: Final = 20_000
 MAX_OPEN_BRACKETS: Final = 400
 """Brackets and comments opened and not closed: the grammar takes exponential time over them."""
-PARSE_SECONDS: Final = 5.0
+PARSE_SECONDS: Final = 20.0
 START_SECONDS: Final = 60.0
 CACHED_TEXTS: Final = 256
 

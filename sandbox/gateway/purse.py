@@ -55,14 +55,17 @@ class MarketplacePurse:
         """Pay through `client`."""
         self._client = client
 
-    def price(self, asker: Asker, tables: tuple[str, ...], epsilon: float | None) -> tuple[str, int]:
+    def price(
+        self, asker: Asker, tables: tuple[str, ...], epsilon: float | None
+    ) -> tuple[str, int]:
         """Return the epsilon that applies, as text, and its micro-rho."""
         grants: Mapping[str, Grant] = getattr(asker.account, "tables", {})
         held = [grants[t] for t in tables if t in grants]
         if len(held) < len(tables):
             raise Refusal(
                 "GRANT_REVOKED",
-                "Your organisation has no valid grant for a table of this question. Ask its provider.",
+                "Your organisation has no valid grant for a table of this question. Ask its "
+                "provider.",
                 "贵机构对此问题所涉的某张表没有有效授权，请向其提供方申请。",
             )
         chosen = min(g.epsilon_default for g in held) if epsilon is None else epsilon
@@ -76,9 +79,11 @@ class MarketplacePurse:
         if chosen > most:
             raise Refusal(
                 "EPSILON_TOO_LARGE",
-                f"Your grant allows epsilon up to {most:g} a question, and this one asks {chosen:g}. "
+                f"Your grant allows epsilon up to {most:g} a question, and this one asks "
+                f"{chosen:g}. "
                 "Lower lab.epsilon.",
-                f"您的授权允许每个问题的 epsilon 至多 {most:g}，此问题为 {chosen:g}。请降低 lab.epsilon。",
+                f"您的授权允许每个问题的 epsilon 至多 {most:g}，此问题为 {chosen:g}。请降低 "
+                "lab.epsilon。",
             )
         micro_rho = micro_rho_of(chosen)
         if micro_rho < 1:
@@ -173,7 +178,8 @@ class MarketplacePurse:
                     data, release = compute(plan, share)
                     made.append(MadeItem(plan.digest, data, json.dumps(release.parameters)))
         except BaseException:
-            # Data may have been read: the charge stays, and the marketplace learns why no answer came.
+            # Data may have been read: the charge stays, and the marketplace learns why no answer
+            # came.
             self._client.failed(held)
             raise
         return self._client.record(held, made, tables)

@@ -67,10 +67,11 @@ def batches(table: pa.Table) -> Iterator[Proto]:
     per_row = max(1, table.nbytes // max(table.num_rows, 1))
     step = max(1, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // per_row))
     for start in range(0, max(table.num_rows, 1), step):
-        part = table.slice(start, step)
+        # Without columns, a slice would take any length that it is given.
+        part = table.slice(start, min(step, table.num_rows - start))
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(part.combine_chunks())
+            writer.write_batch(_one_batch(part))
         yield base_pb2.ExecutePlanResponse(
             arrow_batch=base_pb2.ExecutePlanResponse.ArrowBatch(
                 row_count=part.num_rows, data=sink.getvalue().to_pybytes(), start_offset=start
@@ -143,6 +144,12 @@ def sql_response(relation: Proto) -> Proto:
     """Return what `spark.sql` becomes: the relation that later plans hold."""
     result = base_pb2.ExecutePlanResponse.SqlCommandResult(relation=relation)
     return base_pb2.ExecutePlanResponse(sql_command_result=result)
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    """Return all rows as one batch, which exists even where there are none."""
+    found = table.combine_chunks().to_batches()
+    return found[0] if found else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def _field(each: Field) -> Proto:

@@ -36,7 +36,8 @@ def encode(plan: ReleasePlan, release: Release) -> bytes:
         names.append(f"h{position}")
         arrays.append(pa.array(release.half_widths[position], pa.float64()))
     if not arrays:
-        # A group without keys and aggregates is one row of nothing; Arrow needs a column to count it.
+        # A group without keys and aggregates is one row of nothing; Arrow needs a column to count
+        # it.
         names, arrays = ["rows"], [pa.array([0] * len(release.keys), pa.int32())]
     table = pa.Table.from_arrays(arrays, names=names)
     sink = pa.BufferOutputStream()

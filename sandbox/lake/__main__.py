@@ -55,9 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _ingest(given: argparse.Namespace, home: Path) -> int:
     contract = load_contract(given.contract)
+    store = _store(home)
     keys = KeyRing.open_or_create(home / "keys")
-    memory = int(os.environ.get("LAB_INGEST_MEMORY_MB", "1500"))
-    place = Place(_store(home), keys, home / "run" / "lake", memory)
+    memory = int(os.environ.get("LAB_INGEST_MEMORY_MB", "2000"))
+    place = Place(store, keys, home / "run" / "lake", memory)
     delivery = Delivery(
         contract=contract,
         files=tuple(given.files),
@@ -82,7 +83,10 @@ def _tables(_: argparse.Namespace, home: Path) -> int:
 
 
 def _store(home: Path) -> Store:
-    return open_store(os.environ.get("LAB_LAKE_URL") or (home / "lake").as_uri())
+    url = os.environ.get("LAB_LAKE_URL") or (home / "lake").as_uri()
+    if (home / "keys").as_uri().startswith(url.rstrip("/") + "/"):
+        raise LakeError(f"{home / 'keys'} must lie outside the lake. Change LAB_LAKE_URL.")
+    return open_store(url)
 
 
 def _progress(table: str) -> Callable[[str], None]:

@@ -291,7 +291,7 @@ class _Reader:
 
     def _basis(self, bases: Iterable[object], fact: str) -> None:
         said = list(bases)
-        if not said:
+        if not said or None in said:
             self._fail(f"{fact} has no basis; give one of {sorted(BASES)}")
         for basis in said:
             if basis not in BASES:

@@ -70,7 +70,7 @@ class Place:
     keys: KeyRing
     work: Path
     """A private folder for locks, unfinished ingests and decrypted files of earlier versions."""
-    memory_mb: int = 1_500
+    memory_mb: int = 2_000
     """What the engine may hold in memory; the rest spills into `work`."""
 
 
@@ -181,11 +181,11 @@ class _Run:
                     )
             epochs = self._register(connection, reader, sources) if contract.unit else ()
             self._say("checking rows")
-            clean = note_faults(connection, [reader.notes(source) for source in sources])
+            bad = note_faults(connection, [reader.faults(source) for source in sources])
             before = self._earlier(earlier)
             rank = KeyedHash(connection, "rank", keys.subkey(f"rank/{contract.table}"))
             laid = Layout(connection, contract, reader, rank).write(
-                list(zip(sources, clean, strict=True)), before, folder, self._say
+                list(zip(sources, bad, strict=True)), before, folder, self._say
             )
             write_quarantine(
                 connection,
@@ -265,6 +265,9 @@ def _report(lake: Lake, manifest: Manifest) -> dict[str, Any]:
 
 
 def _batch(delivery: Delivery) -> Batch:
+    for path in delivery.files:
+        if not path.is_file():
+            raise LakeError(f"{path} is no file. Give the delivered Parquet or CSV files.")
     with ThreadPoolExecutor(2) as pool:
         digests = list(pool.map(digest_of, delivery.files))
     name = delivery.batch or ", ".join(path.name for path in delivery.files)

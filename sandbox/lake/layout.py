@@ -19,7 +19,6 @@ from sandbox.lake.rows import RowReader, columns_of, content_of, quote
 from sandbox.lake.terms import Contract
 
 ROW_GROUP_ROWS = 122_880
-FILE_BYTES = "256MB"
 _CHECK_ROWS = 1_000_000
 
 
@@ -56,33 +55,33 @@ class Layout:
         self._contract, self._reader = contract, reader
         self._columns = columns_of(contract)
         self._tag = rank.uint64(content_of(contract))
+        self._contest = "unit"
 
     def write(
         self,
-        sources: list[tuple[Source, bool]],
+        sources: list[tuple[Source, str]],
         earlier: Earlier,
         folder: Path,
         say: Callable[[str], None],
     ) -> Laid:
-        """Write the version's files into an empty folder; sources come with "has no bad row"."""
-        good = [
-            self._reader.all_good(source) if clean else self._reader.valid(source)
-            for source, clean in sources
-        ]
-        self._create("touched", "SELECT DISTINCT unit FROM (" + " UNION ALL ".join(good) + ")")
+        """Write the version's file into a folder; each source comes with SQL of its bad rows."""
+        good = [self._reader.valid(source, bad) for source, bad in sources]
+        if earlier.stored:
+            merged = " UNION ALL ".join(good)
+            self._create("touched", f"SELECT DISTINCT unit FROM ({merged})")
         old = self._earlier(earlier)
         self._run(f"CREATE OR REPLACE TEMP VIEW merged AS {' UNION ALL '.join([*good, *old])}")
         say("checking unique keys")
         self._find_contested([source for source, _ in sources], old)
         displaced = self._settle(earlier, folder / "displaced.parquet")
-        say("sorting and ranking")
-        target = folder / "parts"
+        say("ranking and sorting")
+        target = folder / "rows.parquet"
         self._run(
-            f"COPY ({self._ordered(earlier)}) TO '{_text(target)}' (FORMAT parquet, "
-            f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, FILE_SIZE_BYTES '{FILE_BYTES}')"
+            f"COPY ({self._ordered(earlier)}) TO '{_text(target)}' "
+            f"(FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
         )
-        files = tuple(sorted(target.glob("*.parquet"), key=lambda p: (len(p.name), p.name)))
         say("verifying ranks")
+        files = (target,)
         rows = _verify(files, ranked=self._contract.unit is not None)
         count = pq.read_metadata(displaced).num_rows if displaced else 0
         return Laid(files, rows, displaced, count)
@@ -100,23 +99,28 @@ class Layout:
             ]
         return [
             f"SELECT __unit AS unit, __cohort AS cohort, {self._columns} FROM '{_text(file)}' "
-            "WHERE __unit IN (SELECT unit FROM touched)"
+            "SEMI JOIN touched ON __unit = unit"
             for file in files
         ]
 
     def _find_contested(self, sources: list[Source], old: list[str]) -> None:
-        """Note the units that may have two rows with one key; bad rows may be among them."""
-        self._create("contested", "SELECT 0::BIGINT AS unit WHERE false")
-        for key in self._contract.unique_keys:
+        """Note where two rows may have one key; bad rows may be among them.
+
+        With one key that is the key's values. With several, losing by one key decides about
+        another, so all rows of such a unit are looked at together.
+        """
+        keys = self._contract.unique_keys
+        self._contest = self._own(keys[0]) if len(keys) == 1 else "unit"
+        found = ["SELECT unit FROM merged WHERE false"]
+        for key in keys:
             columns = self._own(key)
             parts = " UNION ALL ".join(
                 [self._reader.keys(source, columns) for source in sources]
                 + [f"SELECT {columns} FROM ({rows})" for rows in old]
             )
-            self._run(
-                f"INSERT INTO contested SELECT DISTINCT unit FROM ({parts}) "
-                f"GROUP BY {columns} HAVING count(*) > 1"
-            )
+            twice = f"SELECT {columns} FROM ({parts}) GROUP BY {columns} HAVING count(*) > 1"
+            found = [twice] if len(keys) == 1 else [*found, f"SELECT unit FROM ({twice})"]
+        self._create("contested", " UNION ".join(found))
 
     def _own(self, key: tuple[str, ...]) -> str:
         """Return SQL of a key's columns, the surrogate standing for the unit's own column."""
@@ -128,7 +132,7 @@ class Layout:
         """Keep of rows with one key the one with the lowest tag; write the others to `path`."""
         self._create(
             "held",
-            f"SELECT *, {self._tag} AS tag FROM merged WHERE unit IN (SELECT unit FROM contested)",
+            f"SELECT *, {self._tag} AS tag FROM merged SEMI JOIN contested USING ({self._contest})",
         )
         self._create("displaced", "SELECT *, '' AS key FROM held WHERE false")
         for key in self._contract.unique_keys:
@@ -146,36 +150,46 @@ class Layout:
             rows += (
                 f" UNION ALL SELECT __unit, __cohort, {self._columns}, key "
                 f"FROM '{_text(earlier.displaced)}' "
-                "WHERE __unit NOT IN (SELECT unit FROM touched)"
+                "ANTI JOIN touched ON __unit = unit"
             )
         self._run(f"COPY ({rows}) TO '{_text(path)}' (FORMAT parquet)")
         return path if pq.read_metadata(path).num_rows else None
 
     def _ordered(self, earlier: Earlier) -> str:
-        """Return SQL of the version's rows in stored order."""
+        """Return SQL of the version's rows in stored order.
+
+        One sort by (unit, tag) serves clustering, rank and file statistics: a row's rank is its
+        place in the sorted whole less the place where its unit begins.
+        """
         columns, unit = self._columns, self._contract.unit
-        rows = (
-            f"SELECT unit, cohort, {columns} FROM merged "
-            "WHERE unit NOT IN (SELECT unit FROM contested) "
-            f"UNION ALL SELECT unit, cohort, {columns} FROM held"
-        )
+        settled = f"merged ANTI JOIN contested USING ({self._contest})"
         if unit is None:
             keys = self._contract.unique_keys
-            order = ", ".join(quote(name) for name in keys[0]) if keys else ""
-            return f"SELECT {columns} FROM ({rows})" + (f" ORDER BY {order}" if order else "")
+            rows = f"SELECT {columns} FROM {settled} UNION ALL SELECT {columns} FROM held"
+            return rows + (" ORDER BY " + ", ".join(map(quote, keys[0])) if keys else "")
         # Where a unit has one row, its rank needs no tag: the one-row tables skip all hashing.
         single = (unit.column,) in self._contract.unique_keys
-        rank = "1" if single else f"row_number() OVER (PARTITION BY unit ORDER BY {self._tag})"
-        ranked = (
-            f"SELECT unit AS __unit, {rank}::INTEGER AS __rank, cohort AS __cohort, {columns} "
-            f"FROM ({rows})"
-        )
-        untouched = [
-            f"SELECT __unit, __rank, __cohort, {columns} FROM '{_text(file)}' "
-            "WHERE __unit NOT IN (SELECT unit FROM touched)"
-            for file in earlier.stored
+        tag = "0::UBIGINT" if single else self._tag
+        tagged = [
+            f"SELECT unit, cohort, {columns}, {tag} AS tag FROM {settled}",
+            f"SELECT unit, cohort, {columns}, tag FROM held",
+            *(  # Units that the delivery does not touch keep their order.
+                f"SELECT __unit, __cohort, {columns}, __rank::UBIGINT FROM '{_text(file)}' "
+                "ANTI JOIN touched ON __unit = unit"
+                for file in earlier.stored
+            ),
         ]
-        return " UNION ALL ".join([ranked, *untouched]) + " ORDER BY __unit, __rank"
+        everything = " UNION ALL ".join(tagged)
+        self._create(
+            "begins",
+            "SELECT unit, (sum(n) OVER (ORDER BY unit) - n)::BIGINT AS before "
+            f"FROM (SELECT unit, count(*) AS n FROM ({everything}) GROUP BY unit)",
+        )
+        return (
+            "SELECT unit AS __unit, (row_number() OVER () - before)::INTEGER AS __rank, "
+            f"cohort AS __cohort, {columns} FROM (SELECT * FROM ({everything}) "
+            "JOIN begins USING (unit) ORDER BY unit, tag)"
+        )
 
 
 def _verify(files: tuple[Path, ...], *, ranked: bool) -> int:

@@ -18,21 +18,23 @@ from sandbox.lake.terms import Contract, Disposition
 MALFORMED = "not one CSV record"
 
 
-def note_faults(connection: duckdb.DuckDBPyConnection, queries: list[str]) -> list[bool]:
-    """Fill table `notes(file, row, reason, clamped)`; return for each file if all rows are good."""
+def note_faults(connection: duckdb.DuckDBPyConnection, queries: list[str]) -> list[str]:
+    """Fill `notes(file, row, reason)` and `clamps(n)`; return SQL of each file's bad rows."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE notes "
-        "(file INTEGER, row BIGINT, reason VARCHAR, clamped BOOLEAN)"
+        "CREATE OR REPLACE TEMP TABLE notes (file INTEGER, row BIGINT, reason VARCHAR);"
+        "CREATE OR REPLACE TEMP TABLE clamps (n BIGINT)"
     )
-    clean = []
+    bad = []
     for number, query in enumerate(queries):
-        columns = f"{number}, row, reason, clamped"
-        connection.execute(f"INSERT INTO notes SELECT {columns} FROM ({query})")
-        bad = connection.execute(
-            "SELECT count(*) FROM notes WHERE file = ? AND reason IS NOT NULL", [number]
-        ).fetchone()
-        clean.append(bad == (0,))
-    return clean
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE faults AS {query}")
+        connection.execute(
+            f"INSERT INTO notes SELECT {number}, unnest(rows), reason FROM faults "
+            "WHERE reason IS NOT NULL"
+        )
+        connection.execute("INSERT INTO clamps SELECT clamped FROM faults WHERE reason IS NULL")
+        some = _one(connection, f"SELECT count(*) FROM notes WHERE file = {number}")
+        bad.append(f"SELECT row FROM notes WHERE file = {number}" if some else "")
+    return bad
 
 
 def write_quarantine(
@@ -55,8 +57,7 @@ def write_quarantine(
         scan = f"read_parquet('{_text(source.path)}', file_row_number = true)"
         parts.append(
             f"SELECT '{name}' AS file, n.row AS row, n.reason AS reason{values} FROM {scan} AS d "
-            f"JOIN notes AS n ON n.file = {number} AND n.row = d.file_row_number + 1 "
-            "WHERE n.reason IS NOT NULL"
+            f"JOIN notes AS n ON n.file = {number} AND n.row = d.file_row_number + 1"
         )
         lines = ", ".join(map(str, source.malformed))
         parts.append(
@@ -80,7 +81,7 @@ def figures(
     rows += earlier.get("rows_in", 0)
     reasons = dict(earlier.get("quarantined", {}))
     reasons.pop("duplicate key", None)
-    counted = "SELECT reason, count(*) FROM notes WHERE reason IS NOT NULL GROUP BY ALL ORDER BY 1"
+    counted = "SELECT reason, count(*) FROM notes GROUP BY reason ORDER BY reason"
     for reason, count in connection.execute(counted).fetchall():
         reasons[reason] = reasons.get(reason, 0) + count
     if malformed := sum(len(s.malformed) for s in sources):
@@ -94,7 +95,7 @@ def figures(
         "stored": laid.stored_rows,
         "quarantined": reasons,
         "clamped_rows": earlier.get("clamped_rows", 0)
-        + _one(connection, "SELECT count(*) FROM notes WHERE clamped AND reason IS NULL"),
+        + _one(connection, "SELECT coalesce(sum(n), 0) FROM clamps"),
     }
     if contract.unit and laid.stored_rows:
         stored = f"read_parquet({[str(f) for f in laid.files]})"

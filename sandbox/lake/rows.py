@@ -53,26 +53,27 @@ class RowReader:
             raise AssertionError("a public table has no units")
         return f"SELECT DISTINCT {_text(self._unit, source)} AS raw FROM {_scan(source)}"
 
-    def valid(self, source: Source) -> str:
-        """Return SQL of a file's good rows: `unit`, `cohort` and the stored columns."""
-        return (
-            f"SELECT unit, cohort, {columns_of(self._contract)} FROM ({self._rows(source)}) "
-            "WHERE reason IS NULL"
-        )
+    def valid(self, source: Source, bad: str = "") -> str:
+        """Return SQL of a file's good rows: `unit`, `cohort` and the stored columns.
 
-    def all_good(self, source: Source) -> str:
-        """Return the same as `valid` for a file that is known to have no bad row."""
-        return f"SELECT unit, cohort, {columns_of(self._contract)} FROM ({self._rows(source)})"
+        `bad` is SQL of the numbers of its bad rows, if it has any.
+        """
+        rows = f"SELECT unit, cohort, {columns_of(self._contract)} FROM ({self._rows(source)})"
+        return f"{rows} WHERE row NOT IN ({bad})" if bad else rows
 
     def keys(self, source: Source, columns: str) -> str:
         """Return SQL of some columns of all rows that have a unit, bad ones included."""
         return f"SELECT {columns} FROM ({self._rows(source)}) WHERE unit IS NOT NULL"
 
-    def notes(self, source: Source) -> str:
-        """Return SQL of `row`, `reason` and `clamped` of the rows that have either."""
+    def faults(self, source: Source) -> str:
+        """Return SQL of each `reason`, the numbers of its `rows`, and the `clamped` among them.
+
+        The row with reason null counts the good rows. Grouping makes the engine judge a row once;
+        a filter on the reason would be pushed down and judge it again.
+        """
         return (
-            f"SELECT row, reason, clamped FROM ({self._rows(source)}) "
-            "WHERE reason IS NOT NULL OR clamped"
+            "SELECT reason, list(row) FILTER (reason IS NOT NULL) AS rows, "
+            f"count_if(clamped) AS clamped FROM ({self._rows(source)}) GROUP BY reason"
         )
 
     def _rows(self, source: Source) -> str:

@@ -23,7 +23,7 @@ def unseal_file(keys: KeyRing, sealed: Path, plain: Path) -> None:
     """Decrypt a file, in a stream; raise if it was changed."""
     try:
         pyrage.decrypt_file(str(sealed), str(plain), [keys.identity])
-    except pyrage.DecryptError as error:
+    except (pyrage.DecryptError, OSError) as error:  # OSError: a later chunk was changed
         raise _broken(str(sealed)) from error
 
 

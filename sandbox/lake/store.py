@@ -9,13 +9,16 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from minio import Minio
 from minio.error import S3Error
+from urllib3 import PoolManager, Retry, Timeout
+from urllib3.exceptions import HTTPError
 
 from sandbox.lake.errors import LakeError
 
@@ -134,61 +137,62 @@ class S3Store:
     def __init__(self, client: Minio, bucket: str) -> None:
         """Use a bucket, making it if needed."""
         self._client, self._bucket = client, bucket
-        if not client.bucket_exists(bucket):
-            client.make_bucket(bucket)
+        with _talking(bucket):
+            if not client.bucket_exists(bucket_name=bucket):
+                client.make_bucket(bucket_name=bucket)
 
     def put(self, key: str, path: Path) -> None:
         """Store a file's contents under a key."""
-        self._client.fput_object(self._bucket, _checked(key), str(path))
+        with _talking(_checked(key)):
+            self._client.fput_object(self._bucket, key, str(path))
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store small contents under a key."""
-        self._client.put_object(self._bucket, _checked(key), io.BytesIO(data), len(data))
+        with _talking(_checked(key)):
+            self._client.put_object(self._bucket, key, io.BytesIO(data), len(data))
 
     def get(self, key: str, path: Path) -> None:
         """Write an object's contents to a file."""
-        try:
-            self._client.fget_object(self._bucket, _checked(key), str(path))
-        except S3Error as error:
-            raise _translated(error, key) from error
+        with _talking(_checked(key)):
+            self._client.fget_object(self._bucket, key, str(path))
 
     def get_bytes(self, key: str) -> bytes:
         """Return an object's contents."""
-        try:
-            response = self._client.get_object(self._bucket, _checked(key))
-        except S3Error as error:
-            raise _translated(error, key) from error
-        try:
-            return bytes(response.read())
-        finally:
-            response.close()
-            response.release_conn()
+        with _talking(_checked(key)):
+            response = self._client.get_object(self._bucket, key)
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
 
     def exists(self, key: str) -> bool:
         """Whether a key holds an object."""
         try:
-            self._client.stat_object(self._bucket, _checked(key))
-        except S3Error as error:
-            if isinstance(_translated(error, key), MissingObjectError):
-                return False
-            raise
+            with _talking(_checked(key)):
+                self._client.stat_object(self._bucket, key)
+        except MissingObjectError:
+            return False
         return True
 
     def list(self, prefix: str) -> list[str]:
         """Return all keys that begin with a prefix, sorted."""
-        found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
-        return sorted(str(item.object_name) for item in found)
+        with _talking(prefix):
+            found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+            return sorted(str(item.object_name) for item in found)
 
     def delete(self, key: str) -> None:
         """Remove an object; a key that holds nothing is left so."""
-        self._client.remove_object(self._bucket, _checked(key))
+        with _talking(_checked(key)):
+            self._client.remove_object(self._bucket, key)
 
 
-def open_store(url: str, settings: Mapping[str, str] | None = None) -> Store:
+def open_store(url: str, settings: Mapping[str, str] | None = None, *, retries: int = 5) -> Store:
     """Return the store of a URL: `file:///directory` or `s3://bucket`.
 
     For S3 the settings (by default the process's environment) say where: `LAB_S3_ENDPOINT` (such as
     `http://127.0.0.1:8333`), `LAB_S3_ACCESS_KEY`, `LAB_S3_SECRET_KEY`, `LAB_S3_REGION`.
+    A request that fails is repeated `retries` times.
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path:
@@ -204,6 +208,13 @@ def open_store(url: str, settings: Mapping[str, str] | None = None) -> Store:
             secret_key=known.get("LAB_S3_SECRET_KEY"),
             region=known.get("LAB_S3_REGION", "us-east-1"),
             secure=endpoint.scheme == "https",
+            http_client=PoolManager(
+                timeout=Timeout(connect=10, read=300),
+                maxsize=10,
+                retries=Retry(
+                    total=retries, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]
+                ),
+            ),
         )
         return S3Store(client, parts.netloc)
     raise LakeError(f"{url} names no store. Give file:///DIRECTORY or s3://BUCKET.")
@@ -215,8 +226,22 @@ def _checked(key: str) -> str:
     return key
 
 
-def _translated(error: S3Error, key: str) -> LakeError | S3Error:
-    return MissingObjectError(key) if error.code in ("NoSuchKey", "NoSuchObject") else error
+@contextmanager
+def _talking(key: str) -> Iterator[None]:
+    """Say a server's failure in the lake's words."""
+    try:
+        yield
+    except S3Error as error:
+        if error.code in ("NoSuchKey", "NoSuchObject"):
+            raise MissingObjectError(key) from error
+        raise LakeError(
+            f"The object store answered {error.code}. Check LAB_S3_ACCESS_KEY, LAB_S3_SECRET_KEY "
+            "and the bucket's rights."
+        ) from error
+    except HTTPError as error:
+        raise LakeError(
+            "The object store does not answer. Check LAB_S3_ENDPOINT and that it runs."
+        ) from error
 
 
 def _sync(path: Path) -> None:

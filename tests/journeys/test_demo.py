@@ -9,7 +9,7 @@ import pytest
 
 LAB = Path(sys.executable).with_name("lab")
 ENTERPRISES = "20000"
-"""A third of what `make demo` plays with: fewer cells are usable, the promises are the same."""
+"""A fifth of what `make demo` plays with: fewer cells are usable, the promises are the same."""
 
 SECONDS = 300
 

@@ -291,7 +291,14 @@ def wide_claim(query: ExactQuery, multiplicities: Mapping[int, int] | None = Non
         m.name: (0, m.buckets - 1) if m.kind is MeasureKind.HISTOGRAM else (-(10**17), 10**17)
         for m in query.measures
     }
-    return Claim(WIDE, WIDE, WIDE, measures, multiplicities or {}, cohorts=query.cohorts)
+    return Claim(
+        WIDE,
+        WIDE,
+        WIDE,
+        measures,
+        public_multiplicities=multiplicities or {},
+        cohorts=query.cohorts,
+    )
 
 
 def limits(node: Node, tables: Mapping[str, TableFacts] = FACTS) -> tuple[tuple[int, int], ...]:

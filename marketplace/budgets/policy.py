@@ -1,0 +1,93 @@
+"""The policy file in force, and the pin that keeps caps and allotments from ever changing.
+
+Grants are read again whenever the file changes. Caps and allotments are not: a cohort's budget
+never grows (soundness C.21), and shares that moved between tenants would make one tenant's denial
+depend on what another spent (C.24). The database remembers the first figures; a home whose file
+says otherwise does not start. New domains and new tenants may be added, within the cap.
+"""
+
+import logging
+import threading
+from pathlib import Path
+
+import yaml
+from sqlalchemy import insert, select
+
+from marketplace import db
+from marketplace.budgets.model import BudgetPolicy, parse_policy
+from marketplace.budgets.store import COHORT
+from privacy.dp.budget import Budget
+
+log = logging.getLogger(__name__)
+
+
+class PolicyChangedError(Exception):
+    """The policy file changes a budget that is already in force."""
+
+
+class PolicyFile:
+    """The budget policy: grants as the file has them now, budgets as it had them at start."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file at once, so that a broken one is noticed at start."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._seen = path.stat().st_mtime_ns
+        self._policy = load_policy(path)
+
+    def __call__(self) -> BudgetPolicy:
+        """Return the policy in force."""
+        with self._lock:
+            changed = self._path.stat().st_mtime_ns
+            if changed != self._seen:
+                now = load_policy(self._path)
+                if now.domains != self._policy.domains:
+                    log.warning("policy.budgets_ignored", extra={"until": "restart"})
+                self._policy = BudgetPolicy(self._policy.domains, now.grants)
+                self._seen = changed
+            return self._policy
+
+
+def load_policy(path: Path) -> BudgetPolicy:
+    """Read `budgets.yaml`; ValueError says which promise it breaks."""
+    return parse_policy(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def pin(database: db.Database, policy: BudgetPolicy) -> None:
+    """Remember all caps and allotments; raise `PolicyChangedError` if one differs from before."""
+    wanted = {
+        (domain.domain, tenant): share
+        for domain in policy.domains.values()
+        for tenant, share in {COHORT: domain.cap, **domain.allotments}.items()
+    }
+    with database.reading() as connection:
+        known = {
+            (r.domain, r.tenant): Budget(r.micro_rho, r.delta_1e12)
+            for r in connection.execute(select(db.caps))
+        }
+    for (domain, tenant), before in sorted(known.items()):
+        if wanted.get((domain, tenant)) != before:
+            raise _changed(domain, tenant, before, wanted.get((domain, tenant)))
+    new = [
+        {
+            "domain": domain,
+            "tenant": tenant,
+            "micro_rho": share.micro_rho,
+            "delta_1e12": share.delta_1e12,
+        }
+        for (domain, tenant), share in sorted(wanted.items())
+        if (domain, tenant) not in known
+    ]
+    if new:
+        with database.writing() as connection:
+            connection.execute(insert(db.caps), new)
+
+
+def _changed(domain: str, tenant: str, before: Budget, now: Budget | None) -> PolicyChangedError:
+    whose = f"the allotment of {tenant}" if tenant else "the cap"
+    says = "is gone" if now is None else f"is now {now.micro_rho}/{now.delta_1e12}"
+    return PolicyChangedError(
+        f"In domain {domain}, {whose} was {before.micro_rho}/{before.delta_1e12} (micro-rho/1e-12 "
+        f"delta) when first used and {says}. Budgets in force never change: put the figure back. "
+        "To stop a tenant, take its grants away."
+    )

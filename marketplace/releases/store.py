@@ -1,0 +1,318 @@
+"""Reservations, releases and table versions in the database; SQL and nothing else."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from marketplace import db
+from marketplace.releases.model import Ask, Item, Made, State
+from privacy.dp.budget import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReservation:
+    """A reservation as it stands in the database."""
+
+    id: str
+    tenant: str
+    user: str
+    operation_id: str
+    plan_digest: str
+    purpose: str
+    epsilon: str
+    fencing_token: str
+    attempts: int
+    state: State
+    tables: dict[str, str]
+    receipt_id: str | None
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """One release of a reservation as it stands in the database."""
+
+    position: int
+    item: Item
+    release_id: str | None
+    charged: bool
+    """Whether this reservation paid for it; otherwise the bytes were there before."""
+
+    @property
+    def charged_micro_rho(self) -> int:
+        """Return what this reservation paid for it."""
+        return self.item.cost.micro_rho if self.charged else 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRelease:
+    """A release without its bytes."""
+
+    id: str
+    digest: str
+    mechanism: str
+    cost: Budget
+    draws: str
+    sha256: str
+    tables: dict[str, str]
+    entry_index: int
+    created: str
+
+
+def add_reservation(
+    connection: Connection,
+    ask: Ask,
+    stored: Mapping[str, str | None],
+    *,
+    reservation_id: str,
+    fencing_token: str,
+    receipt_id: str | None,
+    created: str,
+) -> None:
+    """Write a reservation and its items; `stored` says which of them have bytes already."""
+    connection.execute(
+        insert(db.reservations).values(
+            id=reservation_id,
+            tenant=ask.tenant,
+            operation_id=ask.operation_id,
+            user=ask.user,
+            plan_digest=ask.plan_digest,
+            purpose=ask.purpose,
+            epsilon=ask.epsilon,
+            fencing_token=fencing_token,
+            attempts=1,
+            state=State.RECORDED if receipt_id else State.OPEN,
+            tables=json.dumps(ask.tables, sort_keys=True),
+            receipt_id=receipt_id,
+            created=created,
+        )
+    )
+    connection.execute(
+        insert(db.items),
+        [
+            {
+                "reservation_id": reservation_id,
+                "position": position,
+                "digest": item.digest,
+                "domain": item.domain,
+                "cohorts": json.dumps(sorted(item.cohorts)),
+                "micro_rho": item.cost.micro_rho,
+                "delta_1e12": item.cost.delta_1e12,
+                "mechanism": item.mechanism,
+                "release_id": stored[item.digest],
+                "charged": int(stored[item.digest] is None),
+            }
+            for position, item in enumerate(ask.items)
+        ],
+    )
+
+
+def reservation(connection: Connection, reservation_id: str) -> StoredReservation | None:
+    """Return a reservation, held against other writers where rows can be."""
+    found = connection.execute(
+        select(db.reservations).where(db.reservations.c.id == reservation_id).with_for_update()
+    ).first()
+    return None if found is None else _reservation(found)
+
+
+def operation(connection: Connection, tenant: str, operation_id: str) -> StoredReservation | None:
+    """Return the reservation of a tenant's operation; other tenants' ids are other operations."""
+    found = connection.execute(
+        select(db.reservations)
+        .where(db.reservations.c.tenant == tenant, db.reservations.c.operation_id == operation_id)
+        .with_for_update()
+    ).first()
+    return None if found is None else _reservation(found)
+
+
+def hand_over(connection: Connection, held: StoredReservation, fencing_token: str) -> None:
+    """Make the bearer of `fencing_token` the only one who may close the reservation."""
+    connection.execute(
+        update(db.reservations)
+        .where(db.reservations.c.id == held.id)
+        .values(fencing_token=fencing_token, attempts=held.attempts + 1)
+    )
+
+
+def close(
+    connection: Connection, reservation_id: str, state: State, receipt_id: str | None = None
+) -> None:
+    """Move a reservation out of `open`."""
+    connection.execute(
+        update(db.reservations)
+        .where(db.reservations.c.id == reservation_id)
+        .values(state=state, receipt_id=receipt_id)
+    )
+
+
+def items(connection: Connection, reservation_id: str) -> list[StoredItem]:
+    """Return the releases of a reservation, in the order asked."""
+    return items_of(connection, [reservation_id])[reservation_id]
+
+
+def items_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[StoredItem]]:
+    """Return the releases of several reservations."""
+    found: dict[str, list[StoredItem]] = defaultdict(list)
+    rows = connection.execute(
+        select(db.items)
+        .where(db.items.c.reservation_id.in_(list(ids)))
+        .order_by(db.items.c.reservation_id, db.items.c.position)
+    )
+    for r in rows:
+        item = Item(
+            r.digest,
+            r.domain,
+            tuple(json.loads(r.cohorts)),
+            Budget(r.micro_rho, r.delta_1e12),
+            r.mechanism,
+        )
+        found[r.reservation_id].append(StoredItem(r.position, item, r.release_id, bool(r.charged)))
+    return found
+
+
+def find_stored(connection: Connection, tenant: str, item: Item) -> str | None:
+    """Return a tenant's release of this question at this price or a better one, if any."""
+    release = db.releases.c
+    row = connection.execute(
+        select(release.id)
+        .where(
+            release.tenant == tenant,
+            release.digest == item.digest,
+            release.mechanism == item.mechanism,
+            release.micro_rho >= item.cost.micro_rho,
+        )
+        .order_by(release.micro_rho.desc(), release.id)
+        .limit(1)
+    ).first()
+    return None if row is None else str(row[0])
+
+
+def add_release(
+    connection: Connection,
+    held: StoredReservation,
+    item: StoredItem,
+    made: Made,
+    *,
+    release_id: str,
+    entry_index: int,
+    created: str,
+) -> None:
+    """Write a release with its bytes, and tell its item."""
+    connection.execute(
+        insert(db.releases).values(
+            id=release_id,
+            tenant=held.tenant,
+            digest=item.item.digest,
+            mechanism=item.item.mechanism,
+            micro_rho=item.item.cost.micro_rho,
+            delta_1e12=item.item.cost.delta_1e12,
+            draws=made.draws,
+            sha256=made.sha256,
+            answer=made.answer,
+            tables=json.dumps(held.tables, sort_keys=True),
+            entry_index=entry_index,
+            created=created,
+        )
+    )
+    connection.execute(
+        update(db.items)
+        .where(db.items.c.reservation_id == held.id, db.items.c.position == item.position)
+        .values(release_id=release_id)
+    )
+
+
+def releases(connection: Connection, tenant: str, ids: Iterable[str]) -> list[StoredRelease]:
+    """Return a tenant's releases by id, oldest entry first, without their bytes."""
+    columns = [c for c in db.releases.c if c.name != "answer"]
+    rows = connection.execute(
+        select(*columns)
+        .where(db.releases.c.tenant == tenant, db.releases.c.id.in_(list(ids)))
+        .order_by(db.releases.c.entry_index)
+    )
+    return [
+        StoredRelease(
+            r.id,
+            r.digest,
+            r.mechanism,
+            Budget(r.micro_rho, r.delta_1e12),
+            r.draws,
+            r.sha256,
+            json.loads(r.tables),
+            r.entry_index,
+            r.created,
+        )
+        for r in rows
+    ]
+
+
+def answer(connection: Connection, tenant: str, release_id: str) -> bytes | None:
+    """Return the committed bytes of a tenant's release, if there is one."""
+    row = connection.execute(
+        select(db.releases.c.answer).where(
+            db.releases.c.id == release_id, db.releases.c.tenant == tenant
+        )
+    ).first()
+    return None if row is None else bytes(row[0])
+
+
+def by_receipt(connection: Connection, tenant: str, receipt: str) -> StoredReservation | None:
+    """Return the reservation that paid for a receipt: the oldest one that carries it."""
+    found = connection.execute(
+        select(db.reservations)
+        .where(db.reservations.c.tenant == tenant, db.reservations.c.receipt_id == receipt)
+        .order_by(db.reservations.c.created, db.reservations.c.id)
+        .limit(1)
+    ).first()
+    return None if found is None else _reservation(found)
+
+
+def history(connection: Connection, tenant: str, user: str, most: int) -> list[StoredReservation]:
+    """Return a user's reservations, newest first."""
+    rows = connection.execute(
+        select(db.reservations)
+        .where(db.reservations.c.tenant == tenant, db.reservations.c.user == user)
+        .order_by(db.reservations.c.created.desc(), db.reservations.c.id)
+        .limit(most)
+    )
+    return [_reservation(r) for r in rows]
+
+
+def report_versions(connection: Connection, tables: Mapping[str, str]) -> None:
+    """Remember the data version that the gateway now sees of each table."""
+    for table, version in sorted(tables.items()):
+        here = db.versions.c.table == table
+        known = connection.execute(select(db.versions.c.version).where(here)).first()
+        if known is None:
+            connection.execute(insert(db.versions).values(table=table, version=version))
+        elif known[0] != version:
+            connection.execute(update(db.versions).where(here).values(version=version))
+
+
+def are_current(connection: Connection, tables: Mapping[str, str]) -> bool:
+    """Whether no newer version of any of these tables was reported."""
+    version = db.versions.c
+    rows = connection.execute(
+        select(version.table, version.version).where(version.table.in_(list(tables)))
+    )
+    return {r[0]: r[1] for r in rows} == dict(tables)
+
+
+def _reservation(row: Row[tuple[object, ...]]) -> StoredReservation:
+    return StoredReservation(
+        id=row.id,
+        tenant=row.tenant,
+        user=row.user,
+        operation_id=row.operation_id,
+        plan_digest=row.plan_digest,
+        purpose=row.purpose,
+        epsilon=row.epsilon,
+        fencing_token=row.fencing_token,
+        attempts=row.attempts,
+        state=State(row.state),
+        tables=json.loads(row.tables),
+        receipt_id=row.receipt_id,
+        created=row.created,
+    )

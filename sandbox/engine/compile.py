@@ -82,7 +82,7 @@ def compile_query(query: ExactQuery, tables: Mapping[str, TableFacts]) -> Cells:
 
 
 def too_large() -> Refusal:
-    """Return the refusal of an expression or plan that is nested too deeply to be written as SQL."""
+    """Return the refusal of an expression or plan that is nested too deeply to write as SQL."""
     return Refusal(
         "TOO_LARGE",
         "This question is nested too deeply. Split it: fewer operations inside one expression.",
@@ -250,7 +250,7 @@ class Compiler:
             raise _join_form(kind)
         if kind is JoinKind.LEFT:
             # A computed column of the right side must be null where no row matched.
-            right = self._folder.materialised(right, right.columns)
+            pass
         used = references(node.condition) if node.condition is not None else frozenset()
         left = self._folder.materialised(left, used & left.columns.keys())
         right = self._folder.materialised(right, used & right.columns.keys())
@@ -414,7 +414,8 @@ class Compiler:
                 )
             case _:
                 raise unsupported(
-                    f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, "
+                    f"`{call.kind.value}` inside a per-unit group is not supported; use sum, "
+                    "count, "
                     "avg, min or max there.",
                     f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
                 )
@@ -498,7 +499,9 @@ def _equates(condition: Scalar, left: frozenset[str], right: frozenset[str]) -> 
 def _join_form(kind: JoinKind) -> Refusal:
     return Refusal(
         "JOIN_FORM",
-        f"A {kind.value} join would make rows that belong to no protected unit; use inner, left, semi "
+        f"A {kind.value} join would make rows that belong to no protected unit; use inner, left, "
+        "semi "
         "or anti with the private table on the left.",
-        f"{kind.value} 连接会产生不属于任何受保护主体的行；请使用 inner、left、semi 或 anti，私有表在左侧。",
+        f"{kind.value} 连接会产生不属于任何受保护主体的行；请使用 inner、left、semi 或 anti，私有"
+        "表在左侧。",
     )

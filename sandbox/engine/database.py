@@ -85,7 +85,7 @@ class Database:
         frames: Mapping[str, pa.Table],
         cancelled: Cancelled | None = None,
     ) -> list[pa.Table]:
-        """Run SELECT statements over views and `frames` (by `frame_name`); nothing leaks in errors."""
+        """Run SELECT statements over views and `frames` (by `frame_name`); errors tell nothing."""
         with self._places:
             cursor = self._connection.cursor()
             try:
@@ -113,7 +113,7 @@ def frame_name(digest: str) -> str:
 
 
 def positional(table: pa.Table) -> pa.Table:
-    """Return the same rows with columns named by position: `f0`, `f1`, …"""
+    """Return the same rows with columns named `f0`, `f1`, … by position."""
     return table.rename_columns([f"f{i}" for i in range(table.num_columns)])
 
 

@@ -83,6 +83,7 @@ class Folder:
     def computed(
         self, part: Part, items: tuple[tuple[str, Scalar], ...], extra: Iterable[str] = ()
     ) -> Part:
+        """Return `part` with these columns computed below whatever comes next."""
         names = {n for v in part.columns.values() for n in column_names(v)} | set(extra)
         hidden = (part.unit,) if part.unit is not None else ()
         carried = distinct_names((*hidden, *part.order, *sorted(names)))
@@ -159,6 +160,7 @@ class Folder:
         return Col(name, scalar.type)
 
     def name(self, letter: str) -> str:
+        """Return a name that no other column of this plan has."""
         return f"{letter}n{next(self._names)}"
 
 
@@ -200,6 +202,7 @@ def _is_bare(value: Scalar) -> bool:
 
 
 def distinct_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names once each, in order."""
     return tuple(dict.fromkeys(names))
 
 

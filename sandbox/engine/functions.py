@@ -1,7 +1,8 @@
 """The one table of scalar functions: each with a DuckDB and a Spark template that agree exactly.
 
 Every template is total: no value, however odd, raises. The reference is Spark 4.3 with ANSI mode
-off, except that what ANSI mode calls an error (an overflow, a date outside the years 1 to 9999, text
+off, except that what ANSI mode calls an error (an overflow, a date outside the years 1 to 9999,
+text
 that does not convert) is null, that `upper` and `lower` change A–Z only (the rest depends on a
 locale), and that text becomes a double only if it is written in plain digits.
 A function absent here is refused: `exp`, `ln`, `log10` and `pow` differ in the last bit between
@@ -385,7 +386,8 @@ def _from_text(a: str, target: DataType, engine: str) -> str:
     match target:
         case DataType.INTEGER | DataType.LONG:
             shaped = _matches(a, "^ *[+-]?[0-9]+ *$", engine)
-            return f"CASE WHEN {shaped} THEN TRY_CAST(trim({_spaces(a, engine)}) AS {SQL_TYPES[target]}) END"
+            trimmed = f"trim({_spaces(a, engine)})"
+            return f"CASE WHEN {shaped} THEN TRY_CAST({trimmed} AS {SQL_TYPES[target]}) END"
         case DataType.DOUBLE:
             number = "^ *[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)? *$"
             shaped = _matches(a, number, engine)
@@ -429,7 +431,8 @@ def _substring(args: tuple[str, ...], call: Call) -> str:
 def _side(name: str) -> Builder:
     def build(args: tuple[str, ...], _: Call) -> str:
         text, size = args
-        return f"CASE WHEN {size} > 0 THEN {name}({text}, {size}) WHEN {text} IS NOT NULL AND {size} <= 0 THEN '' END"
+        none = f"WHEN {text} IS NOT NULL AND {size} <= 0 THEN ''"
+        return f"CASE WHEN {size} > 0 THEN {name}({text}, {size}) {none} END"
 
     return build
 

@@ -37,7 +37,7 @@ def like_is_valid(pattern: str) -> bool:
 
 
 def translated(pattern: str) -> str:
-    """Return a pattern that means the same in RE2 and in Java; raise `Refusal` for anything else."""
+    """Return a pattern that means the same in RE2 and Java; raise `Refusal` for anything else."""
     parser = _Parser(pattern)
     text = parser.alternatives(top=True)
     if parser.position != len(pattern):
@@ -54,7 +54,8 @@ class _Parser:
     def refused(self, en: str, zh: str) -> Refusal:
         return Refusal(
             "UNSUPPORTED",
-            f"This `rlike` pattern holds {en} at character {self.position + 1}. Characters, classes "
+            f"This `rlike` pattern holds {en} at character {self.position + 1}. Characters, "
+            "classes "
             "like [a-z0-9] and \\d, groups, | and repetitions of single characters are supported.",
             f"该 `rlike` 模式在第 {self.position + 1} 个字符处含有{zh}。"
             "支持普通字符、[a-z0-9] 与 \\d 等字符类、分组、| 以及对单个字符的重复。",

@@ -114,7 +114,7 @@ Total = CountRows | CountUnits | SumWhole
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """A histogram: `(value − low) div step`, in 0 … count − 1, over rows with the condition true."""
+    """A histogram: `(value − low) div step`, in 0 … count − 1, over rows where it is true."""
 
     condition: Scalar | None
     value: Whole
@@ -161,7 +161,7 @@ UnitAggregate = UnitCount | UnitDistinct | UnitSum | UnitExtreme
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A column that a scan reads: our name, the stored name, the stored type, its id in the plan."""
+    """A column that a scan reads: our name, the stored name and type, its id in the plan."""
 
     name: str
     source: str

@@ -71,7 +71,7 @@ def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Eval
 
 
 def check_supported(query: ExactQuery, tables: Mapping[str, TableFacts]) -> None:
-    """Raise `Refusal` if either engine could not run `query`. Reads nothing: ask before charging."""
+    """Raise `Refusal` if either engine could not run `query`; reads nothing, so ask first."""
     plan = compile_query(prepared(query, tables, lambda _: pa.table({})).query, tables)
     for engine in (DUCKDB, SPARK):
         try:
@@ -94,9 +94,9 @@ def _private_nodes(node: Node, tables: Mapping[str, TableFacts]) -> set[int]:
 
 def _is_simple(node: Node) -> bool:
     while True:
-        if isinstance(node, Project) and all(isinstance(e, Ref) for _, e in node.items):
-            node = node.child
-        elif isinstance(node, Where):
+        if (
+            isinstance(node, Project) and all(isinstance(e, Ref) for _, e in node.items)
+        ) or isinstance(node, Where):
             node = node.child
         else:
             break

@@ -34,8 +34,8 @@ from privacy.dp.plan import (
 from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType, Value
 from sandbox.engine.compile import too_large
-from sandbox.engine.folding import lower
 from sandbox.engine.database import Database, frame_name, positional
+from sandbox.engine.folding import lower
 from sandbox.engine.functions import SQL_TYPES
 from sandbox.engine.physical import Col, Scalar
 from sandbox.engine.render import DUCKDB, Renderer
@@ -368,7 +368,8 @@ class _Compiler:
                 finite = f"isfinite(CAST({texts[0]} AS DOUBLE))"
                 value = f"CASE WHEN {finite} THEN CAST({texts[0]} AS DOUBLE) END"
                 odd = f"bool_or(NOT {finite})"
-                return f"CASE WHEN {odd} THEN CAST('NaN' AS DOUBLE) ELSE {_STATISTICS[call.kind]}({value}) END"
+                statistic = f"{_STATISTICS[call.kind]}({value})"
+                return f"CASE WHEN {odd} THEN CAST('NaN' AS DOUBLE) ELSE {statistic} END"
 
     def _sorted(self, node: SortBy, below: _Rows) -> _Rows:
         order: list[tuple[str, bool, bool]] = []

@@ -156,7 +156,7 @@ class Renderer:
         return "TRUE" if condition is None else self.scalar(condition)
 
     def whole(self, whole: Whole, condition: Scalar | None = None) -> str:
-        """Return a clamped integer that is null where the value is, or the condition is not true."""
+        """Return a clamped integer, null where the value is or the condition is not true."""
         return f"CASE WHEN {self._present(whole, condition)} THEN {self._chain(whole)} END"
 
     def _present(self, whole: Whole, condition: Scalar | None) -> str:

@@ -19,6 +19,7 @@ from privacy.errors import Refusal
 from sandbox.engine.certificate import Claim
 from sandbox.engine.database import Database
 from sandbox.engine.duckdb import DuckDbEngine
+from sandbox.engine.prepare import check_supported
 from sandbox.engine.public import PublicEngine
 from sandbox.engine.run import EngineFailure, RunCancelled, TableSource
 from sandbox.engine.spark import SparkEngine
@@ -65,6 +66,10 @@ class EngineRoom:
         tables = {t for plan in plans for t in plan.tables}
         rows = sum(_most_rows(facts.tables[t]) for t in tables)
         return SPARK if self.spark is not None and rows > self.embedded_rows else DUCKDB
+
+    def check(self, plan: ReleasePlan, facts: PublicFacts) -> None:
+        """Refuse, before anything is charged, what an engine could not run."""
+        check_supported(plan.exact, facts.tables)
 
     def exact(
         self,
@@ -146,11 +151,22 @@ def claim_of(plan: ReleasePlan) -> Claim:
         groups_per_unit=plan.contribution.groups,
         rows_per_group=plan.contribution.rows_in_group,
         measures={m.name: _range(m) for m in plan.exact.measures},
+        squared_l2=_claimed_l2(plan),
         public_multiplicities=dict(plan.multiplicities),
         cells=None if plan.cells is None else max(len(plan.cells), 1),
         key_sizes=sizes,
         cohorts=plan.exact.cohorts,
     )
+
+
+def _claimed_l2(plan: ReleasePlan) -> dict[str, int]:
+    """Return, for each measure with Gaussian noise, the least sensitivity any of its draws used."""
+    found: dict[str, int] = {}
+    for draw in plan.draws:
+        if draw.mechanism == "gaussian":
+            known = found.get(draw.measure, draw.squared_l2)
+            found[draw.measure] = min(known, draw.squared_l2)
+    return found
 
 
 def _range(measure: Measure) -> tuple[int, int]:

@@ -57,6 +57,10 @@ class Engines(Protocol):
         """Return the engine's name, from public facts only."""
         ...
 
+    def check(self, plan: ReleasePlan, facts: PublicFacts) -> None:
+        """Refuse, before anything is charged, what an engine could not run."""
+        ...
+
     def exact(
         self,
         engine: str,
@@ -240,6 +244,8 @@ class Executor:
         facts = PublicFacts(tables, runner, asker.settings.cohorts)
         program = analyse(node, facts)
         settings = asker.settings
+        for release in program.releases:
+            self._engines.check(release, facts)
         engine = self._engines.choose(program.releases, facts, settings.engine)
         if not program.releases:
             return Judged(node, program, facts, runner, "0", 0, (), engine, settings.purpose)

@@ -1,4 +1,4 @@
-"""Every form of plan on both engines, and against plain Spark SQL wherever bounding does not bite."""
+"""Every form of plan on both engines, and against plain Spark SQL where bounding does not bite."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -132,7 +132,7 @@ def computed_keys() -> Any:
     t = scan("tax")
     month = apply("month", t["paid_on"], kind=INTEGER)
     big = apply("when", apply(">", t["staff"], number(300)), text("big"), kind=STRING)
-    plain = "select month(paid_on), case when staff > 300 then 'big' end, count(*) from tax group by 1, 2"
+    plain = "select month(paid_on), case when staff > 300 then 'big' end, count(*) from tax group by 1, 2"  # noqa: E501
     return t.node, [month, big], (rows_measure(),), plain, {}
 
 
@@ -177,7 +177,7 @@ def centred_and_squared_sums_of_several_scales() -> Any:
 def a_product_of_columns() -> Any:
     t = scan("tax")
     value = apply("*", t["amount"], apply("cast", t["staff"], kind=DOUBLE), kind=DOUBLE)
-    plain = f"select district, {total('amount * cast(staff as double)', high=10**9)} from tax group by 1"
+    plain = f"select district, {total('amount * cast(staff as double)', high=10**9)} from tax group by 1"  # noqa: E501
     return t.node, [t["district"]], (sum_measure("m0", value, high=10**9),), plain, {}
 
 
@@ -248,9 +248,10 @@ def an_inner_join_on_the_unit() -> Any:
 
 @case
 def a_left_join_on_the_unit_with_a_further_condition() -> Any:
-    node, t, r = join_units(JoinKind.LEFT, lambda t, r: apply("==", t["district"], r["district"]))
+    node, _t, r = join_units(JoinKind.LEFT, lambda t, r: apply("==", t["district"], r["district"]))
     plain = (
-        "select r.district, count(*), count(distinct t.uscc), count(r.capital) from tax t left join "
+        "select r.district, count(*), count(distinct t.uscc), count(r.capital) from tax t left "
+        "join "
         "registration r on t.uscc = r.uscc and t.district = r.district group by 1"
     )
     present = rows_measure("m2", apply("isnotnull", r["capital"]))
@@ -278,7 +279,7 @@ def a_left_join_nulls_computed_columns_of_its_right_side() -> Any:
 @case
 def units_with_a_registration() -> Any:
     node, t, _ = join_units(JoinKind.SEMI)
-    plain = "select district, count(*) from tax t left semi join registration r on t.uscc = r.uscc group by 1"
+    plain = "select district, count(*) from tax t left semi join registration r on t.uscc = r.uscc group by 1"  # noqa: E501
     return node, [t["district"]], (rows_measure(),), plain, {}
 
 
@@ -317,7 +318,7 @@ def join_areas(kind: JoinKind, right: Node | None = None, key: Expr | None = Non
 @case
 def a_public_join_that_multiplies() -> Any:
     node, t, a, f = join_areas(JoinKind.INNER)
-    plain = f"select region, count(*), {total('amount')} from tax join areas on district = code group by 1"
+    plain = f"select region, count(*), {total('amount')} from tax join areas on district = code group by 1"  # noqa: E501
     measures = (rows_measure(), sum_measure("m1", t["amount"]))
     return node, [a["region"]], measures, plain, {"multiplicities": f}
 
@@ -385,8 +386,9 @@ def a_join_with_rows_that_the_client_sent() -> Any:
     node, t, _, f = join_areas(JoinKind.INNER, frame, ref(code))
     value = apply("+", t["amount"], ref(bonus), kind=DOUBLE)
     plain = (
-        f"select code, count(*), {total('amount + bonus')} from tax join "
-        "(values ('d1', 1.5D), ('d2', null), (null, 2.0D)) as f(code, bonus) on district = code group by 1"
+        f"select code, count(*), {total('(amount + bonus)')} from tax join "
+        "(values ('d1', 1.5D), ('d2', null), (null, 2.0D)) as f(code, bonus) on district = code "
+        "group by 1"
     )
     more = {"multiplicities": f, "frames": {frame.digest: table}}
     return node, [ref(code)], (rows_measure(), sum_measure("m1", value)), plain, more
@@ -500,7 +502,8 @@ def features_of_each_unit() -> Any:
         f"{total('total', **big)}, {total('mean', **big)}, {total('high', **big)} from ("
         "select uscc, count(*) n, count(staff) staff, count_if(amount > 600) big, "
         "cast(sum(cast(floor(amount * 100 + 0.5) as bigint)) as double) / 100 total, "
-        "cast(sum(cast(floor(amount * 100 + 0.5) as bigint)) as double) / count(amount) / 100 mean, "
+        "cast(sum(cast(floor(amount * 100 + 0.5) as bigint)) as double) / count(amount) / 100 "
+        "mean, "
         "min(paid_on) low, max(amount) high, count(distinct note) notes, "
         "count(distinct district, overdue) pairs from tax group by 1) group by 1, 2"
     )
@@ -517,7 +520,8 @@ def districts_of_each_unit() -> Any:
         ((counted, AggregateCall(AggregateKind.COUNT_ROWS)),),
     )
     plain = (
-        "select district, n, count(*) from (select uscc, district, count(*) n from tax group by 1, 2) "
+        "select district, n, count(*) from (select uscc, district, count(*) n from tax group by "
+        "1, 2) "
         "group by 1, 2"
     )
     return group, [t["district"], ref(counted)], (rows_measure(),), plain, {}

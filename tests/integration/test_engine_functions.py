@@ -101,7 +101,7 @@ COMPARED = [
     *(
         Case(f"a {sign} b", f(name))
         for sign, name in (
-            ("=", "=="), ("<>", "!="), ("<", "<"), ("<=", "<="), (">", ">"), (">=", ">="), ("<=>", "<=>"),
+            ("=", "=="), ("<>", "!="), ("<", "<"), ("<=", "<="), (">", ">"), (">=", ">="), ("<=>", "<=>"),  # noqa: E501
         )
     ),
     *binary("coalesce", "nullif"),
@@ -130,7 +130,7 @@ RLIKE = [
 SUITES: dict[str, tuple[DataType, list[Any], DataType, list[Any], list[Case]]] = {
     "integers": (
         INTEGER, INTEGERS, INTEGER, INTEGERS,
-        [*ORDERED, *NUMBERS, *ROUNDED, Case("a div b", f("div")), *casts(BOOLEAN, LONG, DOUBLE, STRING),
+        [*ORDERED, *NUMBERS, *ROUNDED, Case("a div b", f("div")), *casts(BOOLEAN, LONG, DOUBLE, STRING),  # noqa: E501
          Case("make_date(2000, a, b)", lambda a, b: call("make_date", (number(2000), a, b))),
          Case("make_date(a, b, 1)", lambda a, b: call("make_date", (a, b, number(1))), RANGE)],
     ),
@@ -148,13 +148,13 @@ SUITES: dict[str, tuple[DataType, list[Any], DataType, list[Any], list[Case]]] =
         [*COMPARED, Case("a AND b", f("and")), Case("a OR b", f("or")), Case("NOT a", g("not")),
          Case("CASE WHEN a THEN 1 WHEN b THEN 2 END",
               lambda a, b: call("when", (a, number(1), b, number(2)))),
-         Case("CASE WHEN a THEN 1 ELSE 2 END", lambda a, _: call("when", (a, number(1), number(2)))),
+         Case("CASE WHEN a THEN 1 ELSE 2 END", lambda a, _: call("when", (a, number(1), number(2)))),  # noqa: E501
          *casts(INTEGER, LONG, DOUBLE, STRING)],
     ),
     "dates": (
         DATE, DATES, DATE, DATES,
         [*ORDERED, *binary("datediff"),
-         *unary("year", "month", "day", "quarter", "dayofweek", "weekofyear", "dayofyear", "last_day"),
+         *unary("year", "month", "day", "quarter", "dayofweek", "weekofyear", "dayofyear", "last_day"),  # noqa: E501
          *(Case(f"trunc(a, '{u}')", lambda a, _, u=u: call("trunc", (a, text(u))))
            for u in ("year", "quarter", "month", "week")),
          *casts(STRING)],
@@ -162,7 +162,7 @@ SUITES: dict[str, tuple[DataType, list[Any], DataType, list[Any], list[Case]]] =
     "shifted dates": (
         DATE, DATES, INTEGER, SHIFTS, [*binary("date_add", "date_sub", differs=RANGE),
          # Plain Spark fails on a shift that leaves 32 bits: an error that a row decides.
-         Case("add_months(a, CASE WHEN b BETWEEN -120000 AND 120000 THEN b END)", f("add_months"), RANGE)],
+         Case("add_months(a, CASE WHEN b BETWEEN -120000 AND 120000 THEN b END)", f("add_months"), RANGE)],  # noqa: E501
     ),
     "texts": (
         STRING, TEXTS, STRING, TEXTS,
@@ -184,7 +184,7 @@ SUITES: dict[str, tuple[DataType, list[Any], DataType, list[Any], list[Case]]] =
            for n in (0, 1, 3, -2, -(2**31))),
          *(Case(f"{m}(a, {n}, '{p}')", lambda a, _, m=m, n=n, p=p: call(m, (a, number(n), text(p))))
            for m in ("lpad", "rpad") for n in (0, -1, 7) for p in (" ", "你x")),
-         *(Case(f"repeat(a, {n})", lambda a, _, n=n: call("repeat", (a, number(n)))) for n in (0, -1, 3))],
+         *(Case(f"repeat(a, {n})", lambda a, _, n=n: call("repeat", (a, number(n)))) for n in (0, -1, 3))],  # noqa: E501
     ),
     "patterns": (
         STRING, TEXTS, STRING, [None],
@@ -201,7 +201,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def wraps(a: Any, b: Any) -> bool:
-    """Whether two whole numbers are the same after Spark's wrap-around, or the wider one is null."""
+    """Whether two whole numbers are the same after Spark's wrap-around, or the wider is null."""
     return a is None or b is None or (a - b) % 2**32 == 0 or abs(a) >= 2**61
 
 

@@ -137,7 +137,7 @@ def test_ranks_follow_the_keyed_hash_of_the_rows_content(lake: SmallLake) -> Non
     tagged = lake.reader().local_files("tax")[0]
     found = connection.read_parquet(str(tagged)).select("__unit", "__rank")
     assert found.fetchall() == sorted(found.fetchall())
-    query = f"SELECT __unit, __rank, {tag} FROM '{tagged}' ORDER BY __unit, 3"  # noqa: S608
+    query = f"SELECT __unit, __rank, {tag} FROM '{tagged}' ORDER BY __unit, 3"
     ranks = defaultdict(list)
     for unit, rank, _ in connection.execute(query).fetchall():
         ranks[unit].append(rank)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,15 @@ def test_a_refund_gives_back_what_was_reserved_and_ends_the_reservation(market: 
     late = (held.id, held.fencing_token, (made(item("one")),), TABLES)
     assert code_of(market.releases.record, *late) == "RESERVATION_CLOSED"
     assert code_of(market.releases.reserve, ask("one")) == "RESERVATION_CLOSED"
+
+
+def test_a_refund_gives_back_what_this_reservation_paid_and_not_what_was_stored(
+    market: Services,
+) -> None:
+    recorded(market, "one")
+    held = market.releases.reserve(ask("two", item("one"), item("new")))
+    market.releases.nothing_read(held.id, held.fencing_token, "cancelled")
+    assert spent(market) == COST
 
 
 def test_nothing_comes_back_once_an_answer_is_recorded(market: Services) -> None:
@@ -493,6 +503,24 @@ def test_the_database_is_durable_and_serialises_writers(market: Services) -> Non
     with market.database.reading() as connection:
         for pragma, wanted in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == wanted
+
+
+def test_two_processes_over_one_file_neither_overspend_nor_trip(settings: Settings) -> None:
+    def one(market: Services, name: str) -> str:
+        try:
+            market.releases.reserve(ask(name))
+        except MarketplaceError as denial:
+            return denial.code
+        return "reserved"
+
+    # Two sets of parts share nothing but the file, as two processes would.
+    with parts(settings) as first, parts(settings) as second, ThreadPoolExecutor(8) as threads:
+        both = [(m, f"{n}-{i}") for i in range(16) for n, m in (("a", first), ("b", second))]
+        ends = list(threads.map(lambda pair: one(*pair), both))
+        covered = ALLOTMENT // COST
+        assert (ends.count("reserved"), ends.count("BUDGET_EXHAUSTED")) == (covered, 32 - covered)
+        assert spent(first) == ALLOTMENT
+        assert replay(second.database).findings == ()
 
 
 def test_a_transaction_that_fails_leaves_nothing(market: Services) -> None:

@@ -1,4 +1,4 @@
-# ruff: noqa: S608  # the texts are of this file
+# the texts are of this file
 """The parser JVM: what it accepts, how long it may take, and when it ends."""
 
 import json

@@ -1,4 +1,4 @@
-# ruff: noqa: S608  # the texts are of this file
+# the texts are of this file
 """What the parts of SELECT mean: each text beside one that says the same, or beside its query."""
 
 from collections.abc import Iterator

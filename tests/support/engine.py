@@ -122,7 +122,7 @@ def sample_rows(units: int = 40, seed: int = 7) -> dict[str, list[dict[str, Any]
         uscc = f"91{unit:016d}"
         home = chance.choice(DISTRICTS)
         for period in chance.sample(MONTHS, chance.randint(1, 12)):
-            tax.append(
+            tax.append(  # noqa: PERF401
                 {
                     "uscc": uscc,
                     "period": period,
@@ -145,7 +145,7 @@ def sample_rows(units: int = 40, seed: int = 7) -> dict[str, list[dict[str, Any]
                 }
             )
         for _ in range(chance.choice([0, 0, 1, 2, 6])):
-            penalties.append(
+            penalties.append(  # noqa: PERF401
                 {
                     "uscc": uscc,
                     "kind": chance.choice(["fine", "warning", None]),
@@ -308,7 +308,7 @@ def limits(node: Node, tables: Mapping[str, TableFacts] = FACTS) -> tuple[tuple[
     found = []
     for n in walk(node):
         if isinstance(n, Scan) and tables[n.table].max_rows_per_unit is not None:
-            found.append((n.columns[0].id, tables[n.table].max_rows_per_unit or 0))
+            found.append((n.columns[0].id, tables[n.table].max_rows_per_unit or 0))  # noqa: PERF401
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from sandbox.engine.database import Database
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.run import ExactTable, TableSource
 from sandbox.engine.spark import SparkEngine
-from tests.support.engine import sample_rows, same, wide_claim, write_lake, write_plain
+from tests.support.engine import same, sample_rows, wide_claim, write_lake, write_plain
 
 
 @cache

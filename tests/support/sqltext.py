@@ -1,4 +1,4 @@
-# ruff: noqa: S608  # making SQL text is what this file is for
+# making SQL text is what this file is for
 """Queries as SQL text, and random queries that SQL can say: the other half of a round trip."""
 
 from hypothesis import strategies as st

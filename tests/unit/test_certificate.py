@@ -68,7 +68,7 @@ def refuses(plan: Cells, claim: Claim, words: str) -> None:
         check(plan, claim)
 
 
-def compiled(node: Any, keys: Any = (), measures: Any = (rows_measure(),), **more: Any) -> Cells:
+def compiled(node: Any, keys: Any = (), measures: Any = (rows_measure(),), **more: Any) -> Cells:  # noqa: B008
     named = tuple((new_column("k", e.type), e) for e in keys)
     return compile_query(ExactQuery(node, named, measures, limits(node), **more), FACTS)
 

@@ -253,3 +253,10 @@ def test_a_union_without_duplicates_is_a_distinct_union() -> None:
     )
     got = Decoder(Sql(), {}).question(relations_pb2.Relation(set_op=union)).query
     assert got == q.Distinct(q.Union(T, B))
+
+
+def test_a_join_with_both_a_condition_and_names_is_refused() -> None:
+    join = relations_pb2.Join(left=named("t"), right=named("b"), join_type=1, using_columns=["k"])
+    join.join_condition.literal.boolean = True
+    with pytest.raises(Refusal, match="using_columns"):
+        Decoder(Sql(), {}).question(relations_pb2.Relation(join=join))

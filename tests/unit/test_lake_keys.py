@@ -60,7 +60,7 @@ def test_the_engine_computes_the_same_hmac_as_python(message: bytes) -> None:
     keyed = KeyedHash(connection, "test", key)
     expected = hmac.new(key, message, hashlib.sha256).hexdigest()
     connection.execute("CREATE TABLE said AS SELECT ?::BLOB AS m", [message])
-    query = f"SELECT {keyed.hex('m')}, {keyed.uint64('m')} FROM said"  # noqa: S608 - ours alone
+    query = f"SELECT {keyed.hex('m')}, {keyed.uint64('m')} FROM said"
     row = connection.execute(query).fetchone()
     assert row == (expected, int(expected[:16], 16))
 

@@ -45,9 +45,9 @@ def append(
     data = entry_bytes(event, now.isoformat(timespec="milliseconds"), {**facts, **hidden})
     # Writers are serialised, so the next index is free until this transaction ends.
     index = size(connection)
-    leaf = tree.leaf_hash(data)
-    connection.execute(insert(db.entries).values(index=index, bytes=data, leaf_hash=leaf))
-    for level, position, value in tree.completed(index, leaf, _fetch(connection)):
+    hashed = tree.leaf_hash(data)
+    connection.execute(insert(db.entries).values(index=index, bytes=data, leaf_hash=hashed))
+    for level, position, value in tree.completed(index, hashed, _fetch(connection)):
         connection.execute(insert(db.nodes).values(level=level, index=position, hash=value))
     for field, commitment in committed.items():
         connection.execute(
@@ -55,7 +55,7 @@ def append(
                 entry_index=index, field=field, salt=commitment.salt, text=commitment.text
             )
         )
-    return Appended(index, leaf)
+    return Appended(index, hashed)
 
 
 def canonical_text(value: Plain) -> str:
@@ -75,6 +75,11 @@ def checkpoint(connection: Connection) -> tuple[int, bytes]:
     """Return the size and root of the tree as committed."""
     count = size(connection)
     return count, tree.root(count, _fetch(connection))
+
+
+def leaf(connection: Connection, index: int) -> bytes:
+    """Return the leaf hash of an entry."""
+    return _fetch(connection)(0, index)
 
 
 def proof(connection: Connection, index: int) -> Proven:
@@ -97,8 +102,8 @@ def consistency(connection: Connection, old_size: int) -> tuple[int, bytes, list
 def _fetch(connection: Connection) -> tree.Fetch:
     def fetch(level: int, index: int) -> bytes:
         if level == 0:
-            leaf = select(db.entries.c.leaf_hash).where(db.entries.c.index == index)
-            return bytes(connection.execute(leaf).scalar_one())
+            entry = select(db.entries.c.leaf_hash).where(db.entries.c.index == index)
+            return bytes(connection.execute(entry).scalar_one())
         node = select(db.nodes.c.hash).where(db.nodes.c.level == level, db.nodes.c.index == index)
         return bytes(connection.execute(node).scalar_one())
 

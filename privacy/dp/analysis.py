@@ -187,6 +187,15 @@ class _Analysis:
                 present.update(self.facts.tables[scan.table].cohorts)
         if self.facts.cohorts is not None:
             present &= set(self.facts.cohorts)
+            if not present:
+                wished = ", ".join(map(str, self.facts.cohorts))
+                raise Refusal(
+                    "UNSUPPORTED",
+                    f"lab.cohorts is {wished}, and the tables of this question have none of them. "
+                    "Unset it, or name one that df.explain() shows.",
+                    f"lab.cohorts 为 {wished}，而此问题的表没有这些批次。"
+                    "请取消该设置，或使用 df.explain() 显示的批次。",
+                )
         return tuple(sorted(present))
 
     def _scan_limits(self, node: Group) -> tuple[tuple[int, int], ...]:

@@ -9,15 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 
-from privacy.dp.exact import ExactQuery, Measure, MeasureKind
+from privacy.dp.exact import ExactQuery, Measure
 from privacy.dp.facts import TableFacts
 from privacy.dp.iterate import Steps, drive
 from privacy.dp.plan import (
-    AggregateCall,
-    AggregateKind,
     Column,
     DistinctOn,
-    Expr,
     Group,
     JoinOn,
     Local,
@@ -33,17 +30,14 @@ from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
 from sandbox.engine.folding import Environment, Folder, Part, conjuncts, distinct_names, lower
+from sandbox.engine.measures import all_of, inner_aggregate, key, total, whole
 from sandbox.engine.physical import (
     Buckets,
     Call,
     Cells,
-    Clamped,
     CohortIn,
     Col,
-    CountRows,
-    CountUnits,
     First,
-    Fixed,
     Hidden,
     Keep,
     Lit,
@@ -55,22 +49,16 @@ from sandbox.engine.physical import (
     Relation,
     Rows,
     Scalar,
-    Shifted,
-    Squared,
     Stack,
     SumWhole,
     Total,
     UnitAggregate,
-    UnitCount,
-    UnitDistinct,
-    UnitExtreme,
     UnitRows,
-    UnitSum,
     Unscaled,
-    Whole,
     column_names,
     scalar_of,
 )
+from sandbox.engine.refusals import join_form, too_large, unsupported
 
 
 def compile_query(query: ExactQuery, tables: Mapping[str, TableFacts]) -> Cells:
@@ -79,20 +67,6 @@ def compile_query(query: ExactQuery, tables: Mapping[str, TableFacts]) -> Cells:
         return Compiler(query, tables).cells()
     except RecursionError:
         raise too_large() from None
-
-
-def too_large() -> Refusal:
-    """Return the refusal of an expression or plan that is nested too deeply to write as SQL."""
-    return Refusal(
-        "TOO_LARGE",
-        "This question is nested too deeply. Split it: fewer operations inside one expression.",
-        "该问题嵌套过深。请拆分：减少单个表达式中的运算层数。",
-    )
-
-
-def unsupported(en: str, zh: str) -> Refusal:
-    """Return the refusal of a plan form that the engines do not run."""
-    return Refusal("UNSUPPORTED", en, zh)
 
 
 class Compiler:
@@ -119,8 +93,8 @@ class Compiler:
         used = [e for _, e in query.keys]
         used += [e for m in query.measures for e in (m.condition, m.value) if e is not None]
         part = self._folder.fold(part, used)
-        keys = tuple((f"k{i}", self._key(e, part.columns)) for i, (_, e) in enumerate(query.keys))
-        built = [(m, self._total(m, part.columns)) for m in query.measures]
+        keys = tuple((f"k{i}", key(e, part.columns)) for i, (_, e) in enumerate(query.keys))
+        built = [(m, total(m, part.columns)) for m in query.measures]
         part, keys, built = self._staged(part, keys, built)
         relation = part.relation
         if query.unit_limit is not None:
@@ -239,7 +213,7 @@ class Compiler:
         elif left.unit is None and right.unit is not None:
             public = node.left.columns[0].id
             if kind not in (JoinKind.INNER, JoinKind.CROSS, JoinKind.RIGHT):
-                raise _join_form(kind)
+                raise join_form(kind)
             left, right = right, left
             kind = JoinKind.LEFT if kind is JoinKind.RIGHT else kind
         elif left.unit is None:
@@ -247,10 +221,10 @@ class Compiler:
         if kind is JoinKind.CROSS:
             kind = JoinKind.INNER
         if kind in (JoinKind.RIGHT, JoinKind.FULL):
-            raise _join_form(kind)
+            raise join_form(kind)
         if kind is JoinKind.LEFT:
             # A computed column of the right side must be null where no row matched.
-            pass
+            right = self._folder.materialised(right, right.columns)
         used = references(node.condition) if node.condition is not None else frozenset()
         left = self._folder.materialised(left, used & left.columns.keys())
         right = self._folder.materialised(right, used & right.columns.keys())
@@ -267,7 +241,7 @@ class Compiler:
                     "两张私有表只能按受保护主体的原始标识连接。",
                 )
             conditions = rest
-        relation = Meet(left.relation, right.relation, kind, units, _all_of(conditions), public)
+        relation = Meet(left.relation, right.relation, kind, units, all_of(conditions), public)
         if kind in (JoinKind.SEMI, JoinKind.ANTI):
             return replace(left, relation=relation)
         return Part(
@@ -348,9 +322,9 @@ class Compiler:
                 "An aggregate below another one groups by the protected unit's own id.",
                 "位于另一聚合之下的聚合必须按受保护主体的原始标识分组。",
             )
-        keys = [(c.id, self._key(e, part.columns)) for c, e in node.keys]
+        keys = [(c.id, key(e, part.columns)) for c, e in node.keys]
         aggregates = tuple(
-            (c, self._inner_aggregate(call, measure, part.columns))
+            (c, inner_aggregate(call, measure, part.columns))
             for (c, call), measure in zip(node.aggregates, inner, strict=True)
         )
         return self._grouped(part, keys, aggregates)
@@ -384,61 +358,6 @@ class Compiler:
         relation = PerUnit(part.relation, part.unit or "", listed, tuple(outputs))
         return Part(relation, columns, part.unit, order, units=frozenset(units))
 
-    def _inner_aggregate(
-        self, call: AggregateCall, measure: Measure | None, columns: Environment
-    ) -> UnitAggregate:
-        args = tuple(lower(a, columns) for a in call.args)
-        match call.kind:
-            case AggregateKind.COUNT_ROWS:
-                return UnitCount(None)
-            case AggregateKind.COUNT:
-                present = [Call("isnotnull", (a,), DataType.BOOLEAN) for a in args]
-                return UnitCount(_all_of(present))
-            case AggregateKind.COUNT_IF:
-                return UnitCount(args[0])
-            case AggregateKind.COUNT_DISTINCT:
-                return UnitDistinct(args)
-            case AggregateKind.MIN | AggregateKind.MAX:
-                return UnitExtreme(args[0], call.kind is AggregateKind.MAX)
-            case AggregateKind.SUM | AggregateKind.AVG:
-                if measure is None or measure.value is None or measure.offset or measure.square:
-                    raise AssertionError("a per-unit sum needs its clamped measure")
-                condition = None if measure.condition is None else lower(measure.condition, columns)
-                integral = call.args[0].type.is_integral and call.kind is AggregateKind.SUM
-                return UnitSum(
-                    condition,
-                    _whole(measure, lower(measure.value, columns)),
-                    measure.scale,
-                    mean=call.kind is AggregateKind.AVG,
-                    type=DataType.LONG if integral else DataType.DOUBLE,
-                )
-            case _:
-                raise unsupported(
-                    f"`{call.kind.value}` inside a per-unit group is not supported; use sum, "
-                    "count, "
-                    "avg, min or max there.",
-                    f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
-                )
-
-    def _total(self, measure: Measure, columns: Environment) -> Total | Buckets:
-        condition = None if measure.condition is None else lower(measure.condition, columns)
-        if measure.kind is MeasureKind.ROWS:
-            return CountRows(condition)
-        if measure.kind is MeasureKind.UNITS:
-            return CountUnits(condition)
-        if measure.value is None:
-            raise AssertionError("a sum or histogram measures a value")
-        whole = _whole(measure, lower(measure.value, columns))
-        if measure.kind is MeasureKind.SUM:
-            return SumWhole(condition, whole)
-        return Buckets(condition, whole, measure.low, measure.step, measure.buckets)
-
-    def _key(self, expr: Expr, columns: Environment) -> Scalar:
-        value = lower(expr, columns)
-        if expr.type is DataType.INTEGER and not isinstance(value, Col):
-            return Call("cast", (value,), DataType.INTEGER)
-        return value
-
     def _staged(
         self,
         part: Part,
@@ -459,23 +378,9 @@ class Compiler:
             new = replace(total, condition=condition)
             if isinstance(new, SumWhole | Buckets):
                 value = known[repr(scalar_of(new.value))]
-                new = replace(new, value=_whole(measure, value))
+                new = replace(new, value=whole(measure, value))
             staged.append((measure, new))
         return part, tuple((n, known[repr(k)]) for n, k in keys), staged
-
-
-def _whole(measure: Measure, value: Scalar) -> Whole:
-    """Return the measure's clamp chain over `value`."""
-    whole: Whole = Clamped(Fixed(value, measure.scale), measure.low, measure.high)
-    if measure.offset:
-        whole = Shifted(whole, measure.offset)
-    return Squared(whole) if measure.square else whole
-
-
-def _all_of(parts: list[Scalar] | list[Call]) -> Scalar | None:
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else Call("and", tuple(parts), DataType.BOOLEAN)
 
 
 def _is_unit(value: Scalar, part: Part) -> bool:
@@ -494,14 +399,3 @@ def _equates(condition: Scalar, left: frozenset[str], right: frozenset[str]) -> 
     if not (isinstance(a, Col) and isinstance(b, Col)):
         return False
     return (a.name in left and b.name in right) or (b.name in left and a.name in right)
-
-
-def _join_form(kind: JoinKind) -> Refusal:
-    return Refusal(
-        "JOIN_FORM",
-        f"A {kind.value} join would make rows that belong to no protected unit; use inner, left, "
-        "semi "
-        "or anti with the private table on the left.",
-        f"{kind.value} 连接会产生不属于任何受保护主体的行；请使用 inner、left、semi 或 anti，私有"
-        "表在左侧。",
-    )

@@ -24,7 +24,8 @@ from privacy.dp.plan import (
     children,
     walk,
 )
-from sandbox.engine.compile import compile_query, too_large
+from sandbox.engine.compile import compile_query
+from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, SPARK, Renderer
 
 Evaluate = Callable[[Node], pa.Table]

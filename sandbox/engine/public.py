@@ -33,11 +33,11 @@ from privacy.dp.plan import (
 )
 from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType, Value
-from sandbox.engine.compile import too_large
+from sandbox.engine.conversions import SQL_TYPES
 from sandbox.engine.database import Database, frame_name, positional
 from sandbox.engine.folding import lower
-from sandbox.engine.functions import SQL_TYPES
 from sandbox.engine.physical import Col, Scalar
+from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, Renderer
 from sandbox.engine.run import Cancelled, TableSource
 

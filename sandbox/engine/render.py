@@ -14,7 +14,8 @@ from itertools import count
 from privacy.dp.query import JoinKind
 from privacy.dp.types import LONG_MIN, DataType, Value
 from privacy.errors import Refusal
-from sandbox.engine.functions import SQL_TYPES, render_call, rlike_pattern
+from sandbox.engine.conversions import SQL_TYPES
+from sandbox.engine.functions import render_call, rlike_pattern
 from sandbox.engine.physical import (
     COHORT_SOURCE,
     RANK_SOURCE,

@@ -13,8 +13,8 @@ from marketplace.client import MarketplaceClient
 from privacy.dp.release import release
 from sandbox.engine.database import Database, Limits
 from sandbox.engine.duckdb import DuckDbEngine
+from sandbox.engine.room import EMBEDDED_ROWS, EngineRoom, LakeTables
 from sandbox.engine.spark import SparkEngine, SparkSettings
-from sandbox.gateway.engines import EMBEDDED_ROWS, EngineRoom, LakeTables
 from sandbox.gateway.execute import Executor
 from sandbox.gateway.purse import MarketplaceAuthority, MarketplacePurse
 from sandbox.gateway.server import Server

@@ -24,6 +24,7 @@ from privacy.dp.release import Exact, Release, price
 from privacy.dp.resolve import NamedRelations, resolve
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
+from sandbox.engine.run import RunCancelled
 from sandbox.gateway.answering import (
     Answer,
     Asker,
@@ -34,6 +35,7 @@ from sandbox.gateway.answering import (
 )
 from sandbox.gateway.explain import Priced, explain
 from sandbox.gateway.intervals import Carrier
+from sandbox.gateway.operations import CancelledError
 from sandbox.gateway.stored import decode, encode
 
 log = logging.getLogger(__name__)
@@ -197,9 +199,12 @@ class Executor:
 
         def compute(plan: ReleasePlan, micro_rho: int) -> tuple[bytes, Release]:
             operation.phase("compute")
-            exact = self._engines.exact(
-                judged.engine, plan, judged.facts, asker.frames, operation.cancelled
-            )
+            try:
+                exact = self._engines.exact(
+                    judged.engine, plan, judged.facts, asker.frames, operation.cancelled
+                )
+            except RunCancelled as stopped:
+                raise CancelledError from stopped
             noisy = self._noise(plan, micro_rho, exact)
             return encode(plan, noisy), noisy
 

@@ -20,6 +20,7 @@ from marketplace.client import (
     SessionView,
     WantedItem,
 )
+from privacy.dp.analysis import MECHANISMS
 from privacy.dp.budget import epsilon_of, micro_rho_of
 from privacy.dp.draw import ReleasePlan, costs
 from privacy.dp.release import Release
@@ -139,7 +140,7 @@ class MarketplacePurse:
             tables=tables,
             plan_digest=plan_digest(judged),
             items=[
-                WantedItem(r.digest, r.domain, r.cohorts, p.micro_rho, p.delta_1e12)
+                WantedItem(r.digest, r.domain, r.cohorts, p.micro_rho, p.delta_1e12, MECHANISMS)
                 for r, p in zip(releases, prices, strict=True)
             ],
         )
@@ -153,7 +154,7 @@ class MarketplacePurse:
             for digest, release_id in committed.releases.items()
         }
         charged = int(committed.receipt["charged_micro_rho"])
-        left = self._client.budget(asker.tenant, releases[0].domain)
+        left = committed.left[releases[0].domain]
         return Receipt(
             receipt=f"{committed.receipt['receipt_id']}@{committed.receipt['entry_index']}",
             cost_micro_rho=charged,

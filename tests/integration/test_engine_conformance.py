@@ -182,6 +182,15 @@ def a_product_of_columns() -> Any:
 
 
 @case
+def a_value_that_is_no_number_contributes_nothing() -> Any:
+    t = scan("tax")
+    centred = apply("-", t["amount"], double(500.0), kind=DOUBLE)
+    value = apply("sqrt", centred, kind=DOUBLE)
+    plain = f"select {total('sqrt(amount - 500)')} from tax where amount >= 500"
+    return t.node, [], (sum_measure("m0", value, low=-7),), plain, {}
+
+
+@case
 def filters_with_three_valued_logic() -> Any:
     t = scan("tax")
     predicate = apply(

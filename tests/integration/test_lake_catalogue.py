@@ -1,6 +1,7 @@
 """Readers of the lake: current versions, verified files, many at once."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from sandbox.lake.catalogue import Lake
 from sandbox.lake.errors import IntegrityError, UnknownTableError
 from sandbox.lake.keys import KeyRing
+from sandbox.lake.store import LocalStore
 from tests.support.lake import SmallLake, contract, row, uscc
 
 
@@ -91,6 +93,21 @@ def test_many_that_ask_at_once_get_the_same_whole_file(lake: SmallLake) -> None:
     assert len(set(found)) == 1
     left = [p.name for p in (lake.folder / "cache").rglob("*") if p.is_file()]
     assert left == ["rows.parquet"]
+
+
+def test_threads_of_one_process_fetch_a_file_once(lake: SmallLake) -> None:
+    class Counting(LocalStore):
+        fetched = 0
+
+        def get(self, key: str, path: Path) -> None:
+            Counting.fetched += 1
+            time.sleep(0.05)
+            super().get(key, path)
+
+    reader = Lake(Counting(lake.folder / "lake"), lake.place.keys, lake.folder / "cache")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: reader.local_files("tax"), range(8)))
+    assert Counting.fetched == 1
 
 
 def test_a_changed_object_is_not_answered_from(lake: SmallLake) -> None:

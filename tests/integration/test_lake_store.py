@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_later_put_replaces(store: Store) -> None:
     store.put_bytes("current/tax", b"longer contents")
     store.put_bytes("current/tax", b"two")
     assert store.get_bytes("current/tax") == b"two"
+
+
+def test_a_reader_sees_whole_contents_while_they_are_replaced(store: Store) -> None:
+    contents = [bytes([digit]) * 300_000 for digit in b"01"]
+    store.put_bytes("current/tax", contents[0])
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(
+            lambda: [store.put_bytes("current/tax", contents[n % 2]) for n in range(30)]
+        )
+        seen = [store.get_bytes("current/tax")]
+        while not writing.done():
+            seen.append(store.get_bytes("current/tax"))
+        writing.result()
+    assert all(found in contents for found in seen)
 
 
 def test_empty_contents_are_contents(store: Store) -> None:

@@ -21,8 +21,8 @@ from privacy.dp.plan import DistinctOn, walk
 from privacy.dp.release import Exact
 from privacy.errors import Refusal
 from sandbox.engine.duckdb import DuckDbEngine
+from sandbox.engine.room import claim_of
 from sandbox.engine.run import TableSource
-from sandbox.gateway.engines import claim_of
 from tests.support import reference
 from tests.support.engine import ARROW, DOUBLE, same
 from tests.support.engine_room import database, room, spark_engine

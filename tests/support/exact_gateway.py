@@ -14,9 +14,9 @@ from pathlib import Path
 
 from privacy.dp.draw import ReleasePlan
 from privacy.dp.release import Release, release_exactly
+from sandbox.engine.room import LakeTables
 from sandbox.gateway.__main__ import engine_room
 from sandbox.gateway.answering import Asker
-from sandbox.gateway.engines import LakeTables
 from sandbox.gateway.execute import Executor, Judged, Receipt
 from sandbox.gateway.operations import Grid
 from sandbox.gateway.server import Server

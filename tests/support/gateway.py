@@ -88,6 +88,7 @@ class Tables:
     public: Mapping[str, pa.Table] = field(default_factory=lambda: {"districts": DISTRICTS})
     private: Mapping[str, pa.Table] = field(default_factory=lambda: {"tax": TAX})
     answered: Counter[str] = field(default_factory=Counter)
+    questions: list[q.Query] = field(default_factory=list)
     gate: threading.Event | None = None
     """If given, answers wait for it after entering the phase that reads data."""
     fault: Exception | None = None
@@ -102,6 +103,7 @@ class Tables:
 
     def answer(self, asker: Asker, query: q.Query, operation: OperationHandle) -> Answer:
         operation.phase("check")
+        self.questions.append(query)
         columns, rows, kind = self._run(asker, query)
         if kind == "rows":
             raise Refusal(

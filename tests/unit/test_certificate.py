@@ -11,6 +11,7 @@ from privacy.dp.plan import (
     AggregateCall,
     AggregateKind,
     Apply,
+    Const,
     DistinctOn,
     Group,
     JoinOn,
@@ -18,6 +19,7 @@ from privacy.dp.plan import (
     Where,
 )
 from privacy.dp.query import JoinKind
+from privacy.errors import Refusal
 from sandbox.engine.certificate import CertificateError, Claim, certify
 from sandbox.engine.compile import compile_query
 from sandbox.engine.physical import (
@@ -28,6 +30,7 @@ from sandbox.engine.physical import (
     Col,
     Compute,
     CountRows,
+    First,
     Fixed,
     Keep,
     Lit,
@@ -425,3 +428,95 @@ def test_errors_hold_public_numbers_and_the_reason() -> None:
     error = CertificateError("rows of one unit", computed=12, claimed=11)
     assert (error.computed, error.claimed) == (12, 11)
     assert str(error).endswith("rows of one unit: computed 12, claimed 11.")
+
+
+def test_a_public_join_that_multiplies_kills_the_unique_key() -> None:
+    tax, areas = scan("tax"), scan("areas")
+    on = Apply("==", (tax["district"], areas["code"]), BOOLEAN)
+    node = JoinOn(tax.node, areas.node, JoinKind.INNER, on, tax.node.columns + areas.node.columns)
+    plan = compiled(node, [tax["period"]])
+    first = areas.node.columns[0].id
+    claim = Claim(24, 12, 1, {"m0": (0, 1)}, public_multiplicities={first: 2})
+    refuses(plan, claim, "rows of one unit in one group")
+    check(plan, replace(claim, rows_per_group=24))
+    check(plan, replace(claim, rows_per_unit=12, public_multiplicities={first: 1}))
+
+
+@pytest.mark.parametrize("multiplicity", [1, 2])
+def test_public_columns_follow_the_unit_only_through_constant_keys(multiplicity: int) -> None:
+    registration, areas = scan("registration"), scan("areas")
+    on = Apply("==", (registration["district"], areas["code"]), BOOLEAN)
+    columns = registration.node.columns + areas.node.columns
+    plan = compiled(
+        JoinOn(registration.node, areas.node, JoinKind.INNER, on, columns), [areas["region"]]
+    )
+    claim = Claim(
+        2, 1, 2, {"m0": (0, 1)}, public_multiplicities={areas.node.columns[0].id: multiplicity}
+    )
+    if multiplicity == 1:
+        check(plan, claim)
+    else:
+        refuses(plan, claim, "groups of one unit")
+
+
+def test_tables_of_different_units_do_not_join() -> None:
+    node, *_ = joined()
+    people = replace(FACTS["registration"], unit_domain="person")
+    plan = compiled(node)
+    with pytest.raises(CertificateError, match="unit of both sides"):
+        certify(plan, Claim(12, 1, 12, {"m0": (0, 1)}), {**FACTS, "registration": people}, len)
+
+
+def test_a_union_of_different_units_is_refused() -> None:
+    a, b = scan("penalties", "uscc"), scan("registration", "uscc")
+    plan = compiled(UnionAll((a.node, b.node), (new_column("uscc", STRING),)))
+    claim = Claim(7, 1, 7, {"m0": (0, 1)})
+    check(plan, claim)
+    people = replace(FACTS["registration"], unit_domain="person")
+    with pytest.raises(CertificateError, match="different units"):
+        certify(plan, claim, {**FACTS, "registration": people}, len)
+
+
+def test_a_literal_of_another_type_pins_nothing() -> None:
+    tax = scan("tax")
+    node = Where(tax.node, Apply("==", (tax["period"], Const(202503, LONG)), BOOLEAN))
+    refuses(compiled(node), Claim(1, 1, 1, {"m0": (0, 1)}), "rows of one unit")
+
+
+def test_distinct_pairs_are_one_row_for_each_pair_and_no_less() -> None:
+    penalties = scan("penalties")
+    node = DistinctOn(penalties.node, (penalties["uscc"].id, penalties["kind"].id))
+    claim = Claim(6, 1, 1, {"m0": (0, 1)})
+    refuses(compiled(node), claim, "rows of one unit")
+    check(compiled(node, [penalties["kind"]]), replace(claim, groups_per_unit=6))
+
+
+def test_a_left_join_on_more_than_the_unit_has_no_constants_on_its_right() -> None:
+    tax, registration = scan("tax"), scan("registration")
+    unit = Apply("==", (tax["uscc"], registration["uscc"]), BOOLEAN)
+    more = Apply("==", (tax["note"], registration["district"]), BOOLEAN)
+    columns = tax.node.columns + registration.node.columns
+    claim = Claim(12, 1, 12, {"m0": (0, 1)})
+    for condition, passes in ((unit, True), (Apply("and", (unit, more), BOOLEAN), False)):
+        node = JoinOn(tax.node, registration.node, JoinKind.LEFT, condition, columns)
+        plan = compiled(node, [registration["founded"]])
+        if passes:
+            check(plan, claim)
+        else:
+            refuses(plan, claim, "groups of one unit")
+
+
+def test_the_unit_of_a_left_joins_right_side_is_no_unit_of_its_rows() -> None:
+    """It is null where nothing matched: rows distinct by it may be many."""
+    tax, registration = scan("tax"), scan("registration")
+    on = Apply("==", (tax["uscc"], registration["uscc"]), BOOLEAN)
+    columns = tax.node.columns + registration.node.columns
+    node = JoinOn(tax.node, registration.node, JoinKind.LEFT, on, columns)
+    by_left = DistinctOn(node, (tax["uscc"].id,))
+    claim = Claim(1, 1, 1, {"m0": (0, 1)})
+    check(compiled(by_left), claim)
+    right = f"c{registration['uscc'].id}"
+    other = swapped(compiled(by_left), First, lambda n: replace(n, by=(right,)))
+    refuses(other, claim, "rows of one unit")
+    with pytest.raises(Refusal):
+        compiled(DistinctOn(node, (registration["uscc"].id,)))

@@ -5,6 +5,7 @@ import uuid
 import pytest
 from pyspark.sql.connect.proto import base_pb2, relations_pb2
 
+from privacy.dp.query import SubqueryAlias
 from sandbox.gateway.session import MAX_SESSIONS_PER_USER
 from tests.support.gateway import (
     OTHER_TOKEN,
@@ -176,6 +177,25 @@ def test_a_view_keeps_the_meaning_that_it_had_when_it_was_made() -> None:
     view(client, "second", "first")
     view(client, "first", "tax", replace=True)
     assert len(rows(client, "second")) == 3
+
+
+def test_labels_of_the_session_that_made_a_view_mean_nothing_later() -> None:
+    tables = Tables()
+    client = direct(tables)
+    plan = base_pb2.Plan()
+    plan.command.create_dataframe_view.input.CopyFrom(named("districts"))
+    plan.command.create_dataframe_view.input.common.plan_id = 7
+    plan.command.create_dataframe_view.name = "v"
+    client.execute(plan)
+    rows(client, "v")
+    (question,) = tables.questions
+    assert isinstance(question, SubqueryAlias)
+    assert question.child.plan_id is None
+
+
+def test_a_user_context_with_extensions_is_refused() -> None:
+    with pytest.raises(AbortedError, match="extensions"):
+        direct().unary("AnalyzePlan", spark_version={}, user_context={"extensions": [{}]})
 
 
 def test_a_revoked_user_is_refused_on_the_next_request() -> None:

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("privacy", "sandbox", "marketplace", "infra")
 
+
 VIOLATIONS = {
     "privacy-is-pure": ("privacy/dp/planted.py", "import sqlalchemy"),
     "sandbox-speaks-http": ("sandbox/gateway/planted.py", "import marketplace.planted"),

@@ -1,4 +1,4 @@
-"""The engines behind the gateway: which one runs a question, over which files, with which claim.
+"""The engines side by side: which one runs a question, over which files, with which claim.
 
 The choice reads public facts only. Spark starts in the background and serves what asks for it; the
 embedded engine answers from the first second.
@@ -21,9 +21,8 @@ from sandbox.engine.database import Database
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.prepare import check_supported
 from sandbox.engine.public import PublicEngine
-from sandbox.engine.run import EngineFailure, RunCancelled, TableSource
+from sandbox.engine.run import EngineFailure, TableSource
 from sandbox.engine.spark import SparkEngine
-from sandbox.gateway.operations import CancelledError
 from sandbox.lake.catalogue import Lake
 
 DUCKDB, SPARK = "duckdb", "spark"
@@ -89,12 +88,9 @@ class EngineRoom:
             )
             for name in plan.tables
         }
-        try:
-            table = runner.run(
-                plan.exact, sources, claim=claim_of(plan), frames=frames, cancelled=cancelled
-            )
-        except RunCancelled as stopped:
-            raise CancelledError from stopped
+        table = runner.run(
+            plan.exact, sources, claim=claim_of(plan), frames=frames, cancelled=cancelled
+        )
         return table.exact()
 
     def public(

@@ -30,7 +30,7 @@ from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
 from sandbox.engine.folding import Environment, Folder, Part, conjuncts, distinct_names, lower
-from sandbox.engine.measures import all_of, inner_aggregate, key, total, whole
+from sandbox.engine.measures import all_of, inner_aggregate, key_of, total_of, whole_of
 from sandbox.engine.physical import (
     Buckets,
     Call,
@@ -93,8 +93,8 @@ class Compiler:
         used = [e for _, e in query.keys]
         used += [e for m in query.measures for e in (m.condition, m.value) if e is not None]
         part = self._folder.fold(part, used)
-        keys = tuple((f"k{i}", key(e, part.columns)) for i, (_, e) in enumerate(query.keys))
-        built = [(m, total(m, part.columns)) for m in query.measures]
+        keys = tuple((f"k{i}", key_of(e, part.columns)) for i, (_, e) in enumerate(query.keys))
+        built = [(m, total_of(m, part.columns)) for m in query.measures]
         part, keys, built = self._staged(part, keys, built)
         relation = part.relation
         if query.unit_limit is not None:
@@ -322,7 +322,7 @@ class Compiler:
                 "An aggregate below another one groups by the protected unit's own id.",
                 "位于另一聚合之下的聚合必须按受保护主体的原始标识分组。",
             )
-        keys = [(c.id, key(e, part.columns)) for c, e in node.keys]
+        keys = [(c.id, key_of(e, part.columns)) for c, e in node.keys]
         aggregates = tuple(
             (c, inner_aggregate(call, measure, part.columns))
             for (c, call), measure in zip(node.aggregates, inner, strict=True)
@@ -378,7 +378,7 @@ class Compiler:
             new = replace(total, condition=condition)
             if isinstance(new, SumWhole | Buckets):
                 value = known[repr(scalar_of(new.value))]
-                new = replace(new, value=whole(measure, value))
+                new = replace(new, value=whole_of(measure, value))
             staged.append((measure, new))
         return part, tuple((n, known[repr(k)]) for n, k in keys), staged
 

@@ -51,7 +51,7 @@ def inner_aggregate(
             integral = call.args[0].type.is_integral and call.kind is AggregateKind.SUM
             return UnitSum(
                 condition,
-                whole(measure, lower(measure.value, columns)),
+                whole_of(measure, lower(measure.value, columns)),
                 measure.scale,
                 mean=call.kind is AggregateKind.AVG,
                 type=DataType.LONG if integral else DataType.DOUBLE,
@@ -65,7 +65,7 @@ def inner_aggregate(
             )
 
 
-def total(measure: Measure, columns: Environment) -> Total | Buckets:
+def total_of(measure: Measure, columns: Environment) -> Total | Buckets:
     """Return what a measure counts or adds in each group."""
     condition = None if measure.condition is None else lower(measure.condition, columns)
     if measure.kind is MeasureKind.ROWS:
@@ -74,13 +74,13 @@ def total(measure: Measure, columns: Environment) -> Total | Buckets:
         return CountUnits(condition)
     if measure.value is None:
         raise AssertionError("a sum or histogram measures a value")
-    whole = whole(measure, lower(measure.value, columns))
+    whole = whole_of(measure, lower(measure.value, columns))
     if measure.kind is MeasureKind.SUM:
         return SumWhole(condition, whole)
     return Buckets(condition, whole, measure.low, measure.step, measure.buckets)
 
 
-def key(expr: Expr, columns: Environment) -> Scalar:
+def key_of(expr: Expr, columns: Environment) -> Scalar:
     """Return a group key in its own type: inside expressions whole numbers have 64 bits."""
     value = lower(expr, columns)
     if expr.type is DataType.INTEGER and not isinstance(value, Col):
@@ -88,7 +88,7 @@ def key(expr: Expr, columns: Environment) -> Scalar:
     return value
 
 
-def whole(measure: Measure, value: Scalar) -> Whole:
+def whole_of(measure: Measure, value: Scalar) -> Whole:
     """Return the measure's clamp chain over `value`."""
     whole: Whole = Clamped(Fixed(value, measure.scale), measure.low, measure.high)
     if measure.offset:

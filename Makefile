@@ -18,10 +18,12 @@ setup: $(READY) ## both locked environments, nothing else
 demo: $(READY) ## the whole story on this machine: data, services, answers, refusals
 	@.venv/bin/lab demo
 
-# Unit, property and attack tests share nothing, so two workers pay; the others start services.
+# Two workers pay where tests share nothing. Integration tests share engines within a file, so a file
+# stays with one worker; journeys start whole labs, one after the other.
 test: $(READY) ## all tests, in their small deterministic size
 	@$(PYTEST) -n 2 tests/unit tests/property tests/attacks
-	@$(PYTEST) tests/integration tests/journeys
+	@$(PYTEST) -n 2 --dist loadfile tests/integration
+	@$(PYTEST) tests/journeys
 
 check: $(READY) ## format, lint, types, import directions
 	@.venv/bin/ruff format --check .

@@ -7,6 +7,7 @@ read files. They are verified when they enter it and when a process finds them t
 import contextlib
 import json
 import secrets
+import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,8 @@ class Lake:
 
     def _fetch(self, file: StoredFile, path: Path) -> None:
         """Decrypt beside the place and rename, so that other processes never see a part."""
+        if not path.parent.exists():
+            self._forget(path.parent.name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         mark = secrets.token_hex(8)
         sealed, plain = (path.with_name(f".{mark}.{kind}") for kind in ("age", "plain"))
@@ -121,6 +124,14 @@ class Lake:
             for draft in (sealed, plain):
                 with contextlib.suppress(FileNotFoundError):
                     draft.unlink()
+
+    def _forget(self, entering: str) -> None:
+        """Delete decrypted versions of a table but the one that enters and the one before it."""
+        table, _, version = entering.rpartition(".")
+        number = int(version.partition("-")[0])
+        for folder in self._cache.glob(f"{table}.*"):
+            if int(folder.name.rpartition(".")[2].partition("-")[0]) < number - 1:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _expect(key: str, expected: str, got: str) -> None:

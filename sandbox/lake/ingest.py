@@ -101,6 +101,7 @@ def ingest(delivery: Delivery, place: Place, say: Callable[[str], None]) -> Outc
         manifest = run.manifest(version, batch, earlier)
         publish(place.store, place.keys, manifest, run.folder(version))
         say(f"version {version} is current")
+        _forget(place.store, manifest, current)
         shutil.rmtree(steps.folder)
         return Outcome(table, version, changed=True, report=_report(lake, manifest))
 
@@ -290,6 +291,14 @@ def _is_stored(delivery: Delivery, batch: Batch, contract: Contract, current: Ma
             f"the name {batch.name!r}. Name this delivery: --batch NAME"
         )
     return bool(same)
+
+
+def _forget(store: Store, current: Manifest, previous: Manifest | None) -> None:
+    """Delete what belongs neither to the current version nor to the one before it."""
+    kept = tuple(f"{m.folder}/" for m in (current, previous) if m)
+    for key in store.list(f"tables/{current.table}/"):
+        if not key.startswith(kept):
+            store.delete(key)
 
 
 def _domain(lake: Lake, source: DomainSource) -> tuple[Value, ...]:

@@ -57,6 +57,11 @@ class Manifest:
     """Figures of this ingest as JSON: for the provider only."""
     batches: tuple[Batch, ...]
 
+    @property
+    def folder(self) -> str:
+        """Where the version's objects lie."""
+        return self.report.key.rpartition("/")[0]
+
     def to_json(self) -> bytes:
         """Return the manifest as JSON; its contract's domains are frozen into it."""
         content = {

@@ -271,6 +271,18 @@ def test_a_new_delivery_is_a_new_version_and_the_same_one_is_not(lake: SmallLake
     assert [r["uscc"] for r in lake.rows()] == [uscc(2)]
 
 
+def test_the_version_before_is_kept_for_its_readers_and_older_ones_go(lake: SmallLake) -> None:
+    reader = lake.reader()
+    for number in range(1, 5):
+        lake.deliver([row(number)])
+        reader.local_files("tax")
+    for place in ("lake/tables/tax", "cache"):
+        files = (lake.folder / place).rglob("*.*")
+        kept = {f.parent.name.rpartition(".")[2][:6] for f in files if f.is_file()}
+        assert kept == {"000003", "000004"}
+    assert reader.local_files("tax", "3") != reader.local_files("tax")
+
+
 def test_a_changed_contract_makes_a_new_version_of_the_same_file(lake: SmallLake) -> None:
     lake.deliver([row(1)])
     outcome = lake.deliver([row(1)], contract(version="1.1.0"))

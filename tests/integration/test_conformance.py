@@ -88,7 +88,10 @@ def gateway(home: Path) -> Iterator[dict[str, str]]:
     """Serve the lake without noise; return what a client needs to know."""
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.exact_gateway", str(home), str(port)], cwd=ROOT
+        [sys.executable, "-m", "tests.support.exact_gateway", str(home), str(port)],
+        cwd=ROOT,
+        # As `lab up` does: gRPC's fork handlers may spoil the start of Spark's JVM.
+        env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"},
     )
     with stopped(process):
         wait_for_port(port, process)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 LAB = Path(sys.executable).with_name("lab")
-ENTERPRISES = "20000"
+ENTERPRISES = "100000"
 """A fifth of what `make demo` plays with: fewer cells are usable, the promises are the same."""
 
 SECONDS = 300

@@ -55,7 +55,9 @@ def not_null(conjunct: Expr) -> int | None:
     if conjunct.function == "isnotnull" and isinstance(conjunct.args[0], Ref):
         return conjunct.args[0].id
     if conjunct.function in ("==", "!=", "<", "<=", ">", ">=", "in", "like"):
-        for arg in conjunct.args[:2]:
+        # `5 in (column, 5)` holds where the column is null: only the tested side must be there.
+        tested = conjunct.args[:1] if conjunct.function == "in" else conjunct.args[:2]
+        for arg in tested:
             if isinstance(arg, Ref):
                 return arg.id
     return None

@@ -8,11 +8,11 @@ missing cohort filter or an unknown node is refused. Nothing of the compiler is 
 Source: soundness A.1-A.5, A.7-A.10 and H.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from privacy.dp.facts import TableFacts
-from privacy.dp.types import LONG_MAX
+from privacy.dp.types import LONG_MAX, Value
 from sandbox.engine.claim import CertificateError, Claim, above
 from sandbox.engine.physical import (
     Buckets,
@@ -43,11 +43,11 @@ def certify(
     plan: Cells,
     claim: Claim,
     tables: Mapping[str, TableFacts],
-    public_values: Callable[[int], int],
+    public_values: Callable[[int], Collection[Value]],
 ) -> None:
     """Raise `CertificateError` unless everything that `claim` says holds of `plan`.
 
-    `public_values` counts the values of a public column, null included, in the frozen tables.
+    `public_values` gives all values of a public column, null included, in the frozen tables.
     """
     _Final(Prover(claim, tables, public_values, _read_by_keys(plan))).check(plan)
 

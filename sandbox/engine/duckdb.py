@@ -36,7 +36,7 @@ class DuckDbEngine:
         ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
         query, rows = ready.query, ready.rows
         plan = compile_query(query, facts)
-        certify(plan, claim, facts, ready.counter(public))
+        certify(plan, claim, facts, ready.values(public))
 
         def view(name: str) -> str:
             return frame_name(name) if name in rows else self._database.view(tables[name])

@@ -24,6 +24,7 @@ from privacy.dp.plan import (
     children,
     walk,
 )
+from privacy.dp.types import Value
 from sandbox.engine.compile import compile_query
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, SPARK, Renderer
@@ -41,9 +42,9 @@ class Prepared:
     public: Mapping[int, Node]
     """For each column of a public side, the public plan that it belongs to."""
 
-    def counter(self, data: PublicData) -> Callable[[int], int]:
-        """Return a function from a public column's id to how many values it has, null included."""
-        return lambda column: len(data.distinct(self.public[column], (column,)))
+    def values(self, data: PublicData) -> Callable[[int], tuple[Value, ...]]:
+        """Return a function from a public column's id to all its values, null included."""
+        return lambda column: tuple(v for (v,) in data.distinct(self.public[column], (column,)))
 
 
 def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Evaluate) -> Prepared:

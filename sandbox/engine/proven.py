@@ -3,8 +3,10 @@
 Source: soundness A.1-A.5.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from privacy.dp.types import LONG_MAX, DataType, Value
 from sandbox.engine.physical import Call, Col, Lit, Scalar, Unscaled
@@ -131,8 +133,40 @@ def pinned(predicate: Scalar, bounded: Proven) -> Proven:
             domains[name] = values
             sizes[name] = min(max(len(values), 1), sizes.get(name, LONG_MAX))
             optional.discard(name)
+        left = _left_by_comparison(part, domains)
+        if left is not None:
+            name, domains[name] = left
+            sizes[name] = max(len(domains[name]), 1)
     narrowed = replace(bounded, sizes=sizes, optional=frozenset(optional), domains=domains)
     return tightened(narrowed)
+
+
+def _left_by_comparison(
+    part: Call, domains: Mapping[str, frozenset[Value]]
+) -> tuple[str, frozenset[Value]] | None:
+    """Return a column and those of its listed values for which a comparison can hold."""
+    holds = _HOLDS.get(part.function)
+    if holds is None:
+        return None
+    first, second = part.args
+    turned = isinstance(first, Lit)
+    column, literal = (second, first) if turned else (first, second)
+    if not (isinstance(column, Col) and isinstance(literal, Lit) and column.name in domains):
+        return None
+    limit = literal.value
+    if limit is None or literal.type is not column.type or column.type is DataType.DOUBLE:
+        return None
+    kept = (v for v in domains[column.name] if (holds(limit, v) if turned else holds(v, limit)))
+    return column.name, frozenset(kept)
+
+
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "!=": operator.ne,
+}
 
 
 def _pin(part: Call) -> tuple[str, frozenset[Value]] | None:

@@ -111,7 +111,7 @@ class SparkEngine:
         ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
         query, rows = ready.query, ready.rows
         plan = compile_query(query, facts)
-        certify(plan, claim, facts, ready.counter(public))
+        certify(plan, claim, facts, ready.values(public))
         session = self._wait(cancelled)
         with self._places:
             return self._answer(session, query, plan, (tables, rows), cancelled)
@@ -187,13 +187,16 @@ class SparkEngine:
             )
 
         tag = f"lab-{run}"
+        context = session.sparkContext
         try:
             for digest, table in rows.items():
                 frame = session.createDataFrame(positional(table))
                 frame.createOrReplaceTempView(view(digest))
             statements = Renderer(SPARK, view).statements(plan)
-            session.addTag(tag)
-            with watched(cancelled, lambda: session.interruptTag(tag)) as stopped:
+            # Tags of the context, not of the session: those do not reach the thread that collects.
+            context.addJobTag(tag)
+            context.setInterruptOnCancel(True)
+            with watched(cancelled, lambda: context.cancelJobsWithTag(tag)) as stopped:
                 histograms = {
                     name: self._collect(session, text, stopped)
                     for name, text in statements.histograms
@@ -208,7 +211,7 @@ class SparkEngine:
         except Exception:  # noqa: BLE001 - Spark's messages quote values: none may pass
             raise EngineFailure from None
         finally:
-            session.removeTag(tag)
+            context.removeJobTag(tag)
             for digest in rows:
                 session.catalog.dropTempView(view(digest))
         keys = tuple(name for name, _ in plan.keys)

@@ -3,7 +3,7 @@
 Source: soundness A.1-A.5, A.7-A.10. Nothing of the compiler or the analysis is imported.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from privacy.dp.facts import TableFacts
@@ -64,7 +64,7 @@ class Prover:
 
     claim: Claim
     tables: Mapping[str, TableFacts]
-    public_values: Callable[[int], int]
+    public_values: Callable[[int], Collection[Value]]
     counted: frozenset[str]
     """Columns whose number of values can matter."""
 
@@ -110,8 +110,17 @@ class Prover:
 
     def _public(self, relation: Read | Rows) -> Proven:
         named = [o for o in relation.outputs if o.name in self.counted]
-        sizes = {o.name: max(self.public_values(o.id), 1) for o in named}
-        return Proven(None, None, None, frozenset(), sizes=sizes)
+        listed = {o.name: frozenset(self.public_values(o.id)) for o in named}
+        domains = {name: values - {None} for name, values in listed.items()}
+        return Proven(
+            unit=None,
+            domain=None,
+            rows=None,
+            hidden=frozenset(),
+            sizes={name: max(len(values), 1) for name, values in domains.items()},
+            optional=frozenset(name for name, values in listed.items() if None in values),
+            domains=domains,
+        )
 
     def _private(self, read: Read, facts: TableFacts) -> Proven:
         hidden = read.hidden

@@ -63,7 +63,7 @@ from tests.support.engine import (
 
 
 def check(plan: Cells, claim: Claim, values: int = 3) -> None:
-    certify(plan, claim, FACTS, lambda _: values)
+    certify(plan, claim, FACTS, lambda _: range(values))
 
 
 def refuses(plan: Cells, claim: Claim, words: str) -> None:
@@ -464,7 +464,7 @@ def test_tables_of_different_units_do_not_join() -> None:
     people = replace(FACTS["registration"], unit_domain="person")
     plan = compiled(node)
     with pytest.raises(CertificateError, match="unit of both sides"):
-        certify(plan, Claim(12, 1, 12, {"m0": (0, 1)}), {**FACTS, "registration": people}, len)
+        certify(plan, Claim(12, 1, 12, {"m0": (0, 1)}), {**FACTS, "registration": people}, range)
 
 
 def test_a_union_of_different_units_is_refused() -> None:
@@ -474,7 +474,7 @@ def test_a_union_of_different_units_is_refused() -> None:
     check(plan, claim)
     people = replace(FACTS["registration"], unit_domain="person")
     with pytest.raises(CertificateError, match="different units"):
-        certify(plan, claim, {**FACTS, "registration": people}, len)
+        certify(plan, claim, {**FACTS, "registration": people}, range)
 
 
 def test_a_literal_of_another_type_pins_nothing() -> None:
@@ -520,3 +520,19 @@ def test_the_unit_of_a_left_joins_right_side_is_no_unit_of_its_rows() -> None:
     refuses(other, claim, "rows of one unit")
     with pytest.raises(Refusal):
         compiled(DistinctOn(node, (registration["uscc"].id,)))
+
+
+@pytest.mark.parametrize(("function", "groups"), [("<=", 2), (">", 10), ("!=", 11)])
+def test_comparisons_leave_fewer_of_the_declared_values(function: str, groups: int) -> None:
+    tax = scan("tax")
+    node = Where(tax.node, Apply(function, (tax["period"], number(202502)), BOOLEAN))
+    plan = compiled(node, [tax["period"]])
+    claim = Claim(groups, groups, 1, {"m0": (0, 1)})
+    check(plan, claim)
+    refuses(plan, replace(claim, groups_per_unit=groups - 1), "groups of one unit")
+
+
+def test_a_literal_on_the_left_compares_the_other_way_round() -> None:
+    tax = scan("tax")
+    node = Where(tax.node, Apply("<", (number(202502), tax["period"]), BOOLEAN))
+    check(compiled(node, [tax["period"]]), Claim(10, 10, 1, {"m0": (0, 1)}))

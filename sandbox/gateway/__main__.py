@@ -15,7 +15,10 @@ from sandbox.engine.database import Database, Limits
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.room import EMBEDDED_ROWS, EngineRoom, LakeTables
 from sandbox.engine.spark import SparkEngine, SparkSettings
+from sandbox.gateway.answering import Answering
+from sandbox.gateway.auth import Authority
 from sandbox.gateway.execute import Executor
+from sandbox.gateway.operations import Grid
 from sandbox.gateway.purse import MarketplaceAuthority, MarketplacePurse
 from sandbox.gateway.server import Server
 from sandbox.gateway.service import Service
@@ -41,9 +44,24 @@ def main() -> int:
     client = MarketplaceClient(given.marketplace, (home / "gateway.token").read_text().strip())
     room = engine_room(home)
     executor = Executor(LakeTables(room.lake), room, MarketplacePurse(client), release)
+    serve(room, executor, MarketplaceAuthority(client), given.port)
+    client.close()
+    return 0
+
+
+def serve(
+    room: EngineRoom,
+    answering: Answering,
+    authority: Authority,
+    port: int,
+    *,
+    grid: Grid | None = None,
+) -> None:
+    """Serve on loopback until SIGTERM or SIGINT; tests and benchmarks pass a grid."""
+    # gRPC's fork handlers break a JVM that is started while the server serves (2 of 3 starts).
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     sql = shared_parser()
-    service = Service(executor, MarketplaceAuthority(client), SparkSql(sql))
-    server = Server(service, port=given.port)
+    server = Server(Service(answering, authority, SparkSql(sql), grid=grid), port=port)
     # Both JVMs warm behind the open port: the first embedded answer does not wait for them.
     threading.Thread(target=sql.warm, name="parser-warm", daemon=True).start()
     if room.spark is not None:
@@ -60,8 +78,6 @@ def main() -> int:
     sql.close()
     if room.spark is not None:
         room.spark.stop()
-    client.close()
-    return 0
 
 
 def engine_room(home: Path) -> EngineRoom:

@@ -9,7 +9,8 @@ An answer is built only from bytes read back after the marketplace committed the
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,15 +64,18 @@ class Engines(Protocol):
         """Refuse, before anything is charged, what an engine could not run."""
         ...
 
-    def exact(
+    def prepare(
         self,
         engine: str,
         plan: ReleasePlan,
         facts: PublicFacts,
         frames: Mapping[str, pa.Table],
         cancelled: Callable[[], bool],
-    ) -> Exact:
-        """Check the certificate of the compiled plan, run it, and return exact bounded integers."""
+    ) -> Callable[[], Exact]:
+        """Check the certificate of the compiled plan, reading no private row.
+
+        The function returned runs it to exact bounded integers.
+        """
         ...
 
     def public(
@@ -117,6 +121,10 @@ class Receipt:
     """Release digest to the committed bytes."""
 
 
+Compute = Callable[[int], tuple[bytes, Release]]
+"""A prepared release: given its micro-rho, reads private rows and returns the noisy bytes."""
+
+
 class Purse(Protocol):
     """The marketplace, as far as one question needs it."""
 
@@ -139,9 +147,12 @@ class Purse(Protocol):
         asker: Asker,
         judged: Judged,
         operation_id: str,
-        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+        prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
-        """Reserve, compute what is not stored yet, record, and read the committed bytes back."""
+        """Reserve, compute what is not stored yet, record, and read the committed bytes back.
+
+        What fails while preparing has read nothing and is refunded.
+        """
         ...
 
 
@@ -197,18 +208,25 @@ class Executor:
             return Answer(_schema(judged.program.plan), table, private=False)
         operation.phase("reserve")
 
-        def compute(plan: ReleasePlan, micro_rho: int) -> tuple[bytes, Release]:
-            operation.phase("compute")
-            try:
-                exact = self._engines.exact(
+        def prepare(plan: ReleasePlan) -> Compute:
+            operation.phase("reserve")
+            with _told_as_cancelled():
+                run = self._engines.prepare(
                     judged.engine, plan, judged.facts, asker.frames, operation.cancelled
                 )
-            except RunCancelled as stopped:
-                raise CancelledError from stopped
-            noisy = self._noise(plan, micro_rho, exact)
-            return encode(plan, noisy), noisy
 
-        receipt = self._purse.pay(asker, judged, operation.operation_id, compute)
+            # The last moment at which giving up costs nothing.
+            operation.phase("compute")
+
+            def compute(micro_rho: int) -> tuple[bytes, Release]:
+                with _told_as_cancelled():
+                    exact = run()
+                noisy = self._noise(plan, micro_rho, exact)
+                return encode(plan, noisy), noisy
+
+            return compute
+
+        receipt = self._purse.pay(asker, judged, operation.operation_id, prepare)
         return self._answered(asker, judged, receipt)
 
     def tables(self, asker: Asker) -> tuple[TableSummary, ...]:
@@ -290,6 +308,14 @@ class Executor:
         schema = _schema(judged.program.plan)
         table = full.select(list(range(visible)))
         return Answer(schema, table, private=True, observed={"lab": observed})  # type: ignore[dict-item]
+
+
+@contextmanager
+def _told_as_cancelled() -> Iterator[None]:
+    try:
+        yield
+    except RunCancelled as stopped:
+        raise CancelledError from stopped
 
 
 def plan_digest(judged: Judged) -> str:

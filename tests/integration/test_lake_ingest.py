@@ -15,6 +15,7 @@ import pytest
 from sandbox.lake.contract import Contract
 from sandbox.lake.errors import LakeError
 from sandbox.lake.keyed import KeyedHash
+from sandbox.lake.manifest import number_of
 from sandbox.lake.reading import Encoding
 from sandbox.lake.rows import content_of
 from tests.support.lake import (
@@ -260,33 +261,34 @@ def test_a_file_without_a_column_is_refused_and_nothing_changes(lake: SmallLake)
     pq.write_table(pa.table({"uscc": [uscc(2)], "period": [202601]}), path)
     with pytest.raises(LakeError, match=r"less\.parquet lacks the columns district_code"):
         lake.deliver(path)
-    assert lake.reader().table("tax").facts.version == "1"
+    assert number_of(lake.reader().table("tax").facts.version) == 1
 
 
 def test_a_new_delivery_is_a_new_version_and_the_same_one_is_not(lake: SmallLake) -> None:
-    assert lake.deliver([row(1)]).version == "1"
+    assert number_of(lake.deliver([row(1)]).version) == 1
     again = lake.deliver([row(1)])
-    assert (again.version, again.changed) == ("1", False)
-    assert lake.deliver([row(2)]).version == "2"
+    assert (number_of(again.version), again.changed) == (1, False)
+    assert number_of(lake.deliver([row(2)]).version) == 2
     assert [r["uscc"] for r in lake.rows()] == [uscc(2)]
 
 
 def test_the_version_before_is_kept_for_its_readers_and_older_ones_go(lake: SmallLake) -> None:
     reader = lake.reader()
+    versions = []
     for number in range(1, 5):
-        lake.deliver([row(number)])
+        versions.append(lake.deliver([row(number)]).version)
         reader.local_files("tax")
     for place in ("lake/tables/tax", "cache"):
         files = (lake.folder / place).rglob("*.*")
         kept = {f.parent.name.rpartition(".")[2][:6] for f in files if f.is_file()}
         assert kept == {"000003", "000004"}
-    assert reader.local_files("tax", "3") != reader.local_files("tax")
+    assert reader.local_files("tax", versions[2]) != reader.local_files("tax")
 
 
 def test_a_changed_contract_makes_a_new_version_of_the_same_file(lake: SmallLake) -> None:
     lake.deliver([row(1)])
     outcome = lake.deliver([row(1)], contract(version="1.1.0"))
-    assert (outcome.version, outcome.changed) == ("2", True)
+    assert (number_of(outcome.version), outcome.changed) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -321,14 +323,14 @@ def test_a_delivery_is_added_once(lake: SmallLake) -> None:
     lake.deliver([row(1)], append=True)
     lake.deliver([row(2)], name="second", append=True)
     again = lake.deliver([row(2)], name="second", append=True)
-    assert (again.version, again.changed, len(lake.rows())) == ("2", False, 2)
+    assert (number_of(again.version), again.changed, len(lake.rows())) == (2, False, 2)
 
 
 def test_other_contents_under_a_known_name_need_a_name_of_their_own(lake: SmallLake) -> None:
     lake.deliver([row(1)])
     with pytest.raises(LakeError, match="--batch"):
         lake.deliver([row(2)], append=True)
-    assert lake.deliver([row(2)], append=True, batch="july").version == "2"
+    assert number_of(lake.deliver([row(2)], append=True, batch="july").version) == 2
 
 
 def test_rows_are_not_added_under_another_contract(lake: SmallLake) -> None:
@@ -414,3 +416,10 @@ def test_a_domain_is_taken_from_a_public_table_and_never_from_a_private_one(
         lake.deliver([row(1)], drawn("tax.district_code"))
     with pytest.raises(LakeError, match="holds no table nowhere"):
         lake.deliver([row(1)], drawn("nowhere.code"))
+
+
+def test_two_lakes_of_the_same_rows_have_different_versions(tmp_path: Path) -> None:
+    """Else an answer stored for the one would be given for the other."""
+    first, second = SmallLake.at(tmp_path / "a"), SmallLake.at(tmp_path / "b")
+    versions = {lake.deliver([row(1)]).version for lake in (first, second)}
+    assert [number_of(v) for v in versions] == [1, 1]

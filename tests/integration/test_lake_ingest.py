@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -423,3 +424,11 @@ def test_two_lakes_of_the_same_rows_have_different_versions(tmp_path: Path) -> N
     first, second = SmallLake.at(tmp_path / "a"), SmallLake.at(tmp_path / "b")
     versions = {lake.deliver([row(1)]).version for lake in (first, second)}
     assert [number_of(v) for v in versions] == [1, 1]
+
+
+@pytest.mark.parametrize("company", [[], [row(2, amount=-1e300)], [row(2, amount=5.0)]])
+def test_nan_is_nothing_whatever_other_rows_hold(
+    lake: SmallLake, company: list[dict[str, Any]]
+) -> None:
+    lake.deliver([row(1, amount=math.nan), *company])
+    assert [r["amount"] for r in lake.rows() if r["uscc"] == uscc(1)] == [None]

@@ -37,13 +37,18 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=15002)
     parser.add_argument("--marketplace", default="http://127.0.0.1:8000")
     given = parser.parse_args()
+    timing = os.environ.get("LAB_STRICT_TIME", "off")
+    if timing not in ("on", "off"):
+        parser.error(f"LAB_STRICT_TIME is on or off, not {timing!r}")
+    strict = timing == "on"
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # One line per HTTP call would say who asked what and when: that belongs in the log of record.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home: Path = given.home.resolve()
     client = MarketplaceClient(given.marketplace, (home / "gateway.token").read_text().strip())
     room = engine_room(home)
-    executor = Executor(LakeTables(room.lake), room, MarketplacePurse(client), release)
+    purse = MarketplacePurse(client)
+    executor = Executor(LakeTables(room.lake), room, purse, release, strict=strict)
     serve(room, executor, MarketplaceAuthority(client), given.port)
     client.close()
     return 0

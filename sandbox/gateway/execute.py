@@ -34,6 +34,7 @@ from sandbox.gateway.answering import (
     Schema,
     TableSummary,
 )
+from sandbox.gateway.deadline import strict_seconds
 from sandbox.gateway.explain import Priced, explain
 from sandbox.gateway.intervals import Carrier
 from sandbox.gateway.operations import CancelledError
@@ -165,9 +166,15 @@ class Executor:
         engines: Engines,
         purse: Purse,
         noise: Callable[[ReleasePlan, int, Exact], Release],
+        *,
+        strict: bool = False,
     ) -> None:
-        """`noise` is `privacy.dp.release.release`; only conformance tests pass another."""
+        """`noise` is `privacy.dp.release.release`; only conformance tests pass another.
+
+        With `strict`, what is computed leaves at a time that the plan and public facts decide.
+        """
         self._tables, self._engines, self._purse, self._noise = tables, engines, purse, noise
+        self._strict = strict
 
     def schema(self, asker: Asker, query: Query) -> Schema:
         """Return the columns of the answer; a row-wise private question has a schema too."""
@@ -195,6 +202,9 @@ class Executor:
                 left_micro_rho=micro,
                 twice_epsilon=self._purse.epsilon_for(judged.micro_rho * 4),
                 ten_epsilon=self._purse.epsilon_for(judged.micro_rho * 100),
+                strict_seconds=strict_seconds(releases, judged.facts, judged.engine)
+                if self._strict
+                else None,
             )
         return explain(judged.program, priced, judged.engine, language)
 
@@ -215,6 +225,10 @@ class Executor:
                     judged.engine, plan, judged.facts, asker.frames, operation.cancelled
                 )
 
+            if self._strict:
+                operation.answer_at(
+                    strict_seconds(judged.program.releases, judged.facts, judged.engine)
+                )
             # The last moment at which giving up costs nothing.
             operation.phase("compute")
 

@@ -18,7 +18,7 @@ from sandbox.engine.run import EngineFailure, RunCancelled
 from sandbox.gateway.__main__ import engine_room
 from sandbox.gateway.answering import Asker
 from sandbox.gateway.execute import Executor
-from sandbox.gateway.operations import CancelledError
+from sandbox.gateway.operations import CancelledError, Grid
 from sandbox.gateway.purse import MarketplacePurse
 from tests.support.homes import small_city
 from tests.support.memory_marketplace import MemoryMarketplace
@@ -38,10 +38,14 @@ class Operation:
     def __init__(self, name: str) -> None:
         self.operation_id = name
         self.stop_at = ""
+        self.due = 0.0
 
     def phase(self, name: str) -> None:
         if name == self.stop_at:
             raise CancelledError
+
+    def answer_at(self, seconds: float) -> None:
+        self.due = seconds
 
     def cancelled(self) -> bool:
         return False
@@ -74,7 +78,7 @@ class Failing:
 class Lab:
     """An executor over a real lake and a marketplace in memory."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, strict: bool = False) -> None:
         grant = {"ent_registration": Grant(("market-research",), 1.0, 2.0)}
         self.person = SessionView("analyst", "firm", ("analyst",), "en", grant)
         self.market = MemoryMarketplace(
@@ -83,7 +87,7 @@ class Lab:
         room = engine_room(home)
         self.engines = Failing(room)
         purse = MarketplacePurse(self.market)  # type: ignore[arg-type]  # the client's stand-in
-        self.executor = Executor(LakeTables(room.lake), self.engines, purse, release)
+        self.executor = Executor(LakeTables(room.lake), self.engines, purse, release, strict=strict)
 
     def ask(self, operation: Operation) -> int:
         asker = Asker("analyst", "firm", "token", self.person)
@@ -150,3 +154,16 @@ def test_the_reason_of_a_failure_survives_a_marketplace_that_is_gone(
     with pytest.raises(EngineFailure):
         lab.ask(Operation("one"))
     assert lab.spent == COST
+
+
+def test_with_strict_time_an_answer_that_is_computed_has_its_time_from_public_facts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_SPARK_MASTER", "off")
+    lab = Lab(home, strict=True)
+    first, second = Operation("one"), Operation("two")
+    lab.ask(first)
+    lab.ask(second)
+    # A million enterprises by the contract, one row each, 5 million rows a second, one second more.
+    assert first.due == Grid().slot(1.2)
+    assert second.due == 0.0, "a stored answer reads nothing"

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -30,8 +31,8 @@ from sandbox.lake.store import open_store
 SPARK_OFF = "off"
 
 
-def main() -> int:
-    """Serve until told to stop."""
+def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir) -> int:
+    """Serve until told to stop; the benchmark's own gateway passes a grid and what it accepts."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.gateway")
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("LAB_HOME", ".lab")))
     parser.add_argument("--port", type=int, default=15002)
@@ -45,11 +46,13 @@ def main() -> int:
     # One line per HTTP call would say who asked what and when: that belongs in the log of record.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home: Path = given.home.resolve()
+    if not accepts(home):
+        parser.error(f"{home} is not a home that this gateway serves")
     client = MarketplaceClient(given.marketplace, (home / "gateway.token").read_text().strip())
     room = engine_room(home)
     purse = MarketplacePurse(client)
     executor = Executor(LakeTables(room.lake), room, purse, release, strict=strict)
-    serve(room, executor, MarketplaceAuthority(client), given.port)
+    serve(room, executor, MarketplaceAuthority(client), given.port, grid=grid)
     client.close()
     return 0
 

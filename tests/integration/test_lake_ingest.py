@@ -252,7 +252,7 @@ def test_a_bad_csv_is_accounted_line_by_line(lake: SmallLake) -> None:
         "no date: data_date": 1,
         "no double: amount": 1,
         "no int: staff": 1,
-        "not one CSV record": 2,
+        "no readable record": 2,
     }
 
 
@@ -432,3 +432,18 @@ def test_nan_is_nothing_whatever_other_rows_hold(
 ) -> None:
     lake.deliver([row(1, amount=math.nan), *company])
     assert [r["amount"] for r in lake.rows() if r["uscc"] == uscc(1)] == [None]
+
+
+def test_text_that_is_not_utf_8_costs_its_own_row_and_no_other(lake: SmallLake) -> None:
+    rows = [row(1), row(2), row(3)]
+    path = write(lake.folder / "batch.parquet", rows)
+    table = pq.read_table(path)
+    names = [b"ok", b"\xff\xfe", None]
+    buffers = pa.array(names, pa.binary()).buffers()
+    broken = pa.Array.from_buffers(pa.string(), 3, buffers)
+    at = table.schema.get_field_index("rep_name")
+    pq.write_table(table.set_column(at, "rep_name", broken), path)
+    outcome = lake.deliver(path)
+    assert {r["uscc"] for r in lake.rows()} == {uscc(1), uscc(3)}
+    assert outcome.report["rows_in"] == 3
+    assert outcome.report["quarantined"] == {"no readable record": 1}

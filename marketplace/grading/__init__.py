@@ -1,0 +1,1 @@
+"""How sensitive a field is, what changes that, and what law keeps closed altogether."""

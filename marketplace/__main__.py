@@ -1,4 +1,4 @@
-"""`python -m marketplace`: serve (default), seed a home, or recount the ledger."""
+"""`python -m marketplace`: serve (default), seed a home, load a catalogue, recount the ledger."""
 
 import argparse
 import os
@@ -8,11 +8,13 @@ from pathlib import Path
 import uvicorn
 
 from marketplace import db
-from marketplace.app import LedgerBehindLogError, assemble, build
+from marketplace.app import LedgerBehindLogError, assemble, build, grading_policies, now
 from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
+from marketplace.catalogue.service import Catalogue
+from marketplace.catalogue.synthetic import generate, load_classes
 from marketplace.identity.store import seed
-from marketplace.settings import Settings
+from marketplace.settings import POLICIES, Settings
 
 KEEP_ALIVE_SECONDS = 120
 """Longer than any pause of the gateway's connection pool, so that it meets no closed connection."""
@@ -21,17 +23,23 @@ KEEP_ALIVE_SECONDS = 120
 def main() -> int:
     """Run one command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m marketplace")
-    parser.add_argument("command", nargs="?", choices=("serve", "seed", "replay"), default="serve")
+    parser.add_argument(
+        "command", nargs="?", choices=("serve", "seed", "catalogue", "replay"), default="serve"
+    )
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("LAB_HOME") or ".lab"))
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
         "--demo", action="store_true", help="seed: keep users' tokens in HOME/tokens"
     )
+    parser.add_argument("--count", type=int, default=15_000, help="catalogue: resources")
+    parser.add_argument("--seed", type=int, default=20260701, help="catalogue: of its making")
     given = parser.parse_args()
     settings = Settings.of(given.home, os.environ)
     match given.command:
         case "seed":
             return _seed(given.home, keep_tokens=given.demo)
+        case "catalogue":
+            return _catalogue(settings, given.count, given.seed)
         case "replay":
             return _replay(settings)
         case _:
@@ -41,6 +49,20 @@ def main() -> int:
 def _seed(home: Path, *, keep_tokens: bool) -> int:
     if not seed(home, keep_tokens=keep_tokens):
         _say(f"{home} has its users already; nothing was changed.")
+    return 0
+
+
+def _catalogue(settings: Settings, count: int, number: int) -> int:
+    """Fill an empty catalogue with made-up metadata."""
+    database = db.open_database(settings.database_url)
+    classes = load_classes(POLICIES / "catalogue_classes.yaml")
+    catalogue = Catalogue(database, grading_policies(settings), now)
+    loaded = catalogue.load(generate(classes, count, number))
+    database.close()
+    if not loaded:
+        _say(f"The catalogue of {settings.home} is not empty; nothing was changed.")
+        return 1
+    _say(f"{loaded} synthetic resources of {len(classes)} classes, seed {number}")
     return 0
 
 

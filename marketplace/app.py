@@ -11,6 +11,10 @@ from marketplace.audit import api as audit_api
 from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
+from marketplace.catalogue import api as catalogue_api
+from marketplace.catalogue.service import Catalogue, Policies
+from marketplace.grading import api as grading_api
+from marketplace.grading.policy import load_bodies, load_grading, load_negative_list
 from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
@@ -53,6 +57,16 @@ def assemble(
         policy,
         Sessions(database, directory, policy, clock),
         Releases(database, policy, directory.is_member, clock, reached),
+        Catalogue(database, grading_policies(settings), clock),
+    )
+
+
+def grading_policies(settings: Settings) -> Policies:
+    """Return grades, negative list and bodies as their files say; ValueError if one is faulty."""
+    return Policies(
+        load_grading(settings.policy_file("grading.yaml")),
+        load_negative_list(settings.policy_file("negative_list.yaml")),
+        load_bodies(settings.policy_file("bodies.yaml")),
     )
 
 
@@ -74,7 +88,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     )
     app.state.services = services
     v1 = APIRouter(prefix="/api/v1")
-    for part in (identity_api, budgets_api, releases_api, audit_api):
+    for part in (identity_api, budgets_api, releases_api, audit_api, catalogue_api, grading_api):
         v1.include_router(part.router)
     app.include_router(v1)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from marketplace.budgets.policy import PolicyFile
+from marketplace.catalogue.service import Catalogue
 from marketplace.db import Database
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
@@ -18,3 +19,4 @@ class Services:
     policy: PolicyFile
     sessions: Sessions
     releases: Releases
+    catalogue: Catalogue

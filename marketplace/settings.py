@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-POLICY = Path(__file__).resolve().parent.parent / "policies" / "budgets.yaml"
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
+POLICY = POLICIES / "budgets.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,8 @@ class Settings:
             or f"sqlite:///{home.resolve() / 'marketplace.db'}",
             policy=own if own.exists() else POLICY,
         )
+
+    def policy_file(self, name: str) -> Path:
+        """Return a policy file of the home if it has its own, else the sample."""
+        own = self.home / name
+        return own if own.exists() else POLICIES / name

@@ -27,6 +27,9 @@ class Event(StrEnum):
     RESERVATION_FAILED = "reservation:fail"
     RESERVATION_REFUNDED = "reservation:refund"
     RELEASE_RECORDED = "release:record"
+    RESOURCE_MOVED = "resource:move"
+    CATALOGUE_LOADED = "catalogue:load"
+    CATALOGUE_SEARCHED = "catalogue:search"
 
 
 @dataclass(frozen=True, slots=True)

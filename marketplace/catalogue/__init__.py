@@ -1,0 +1,1 @@
+"""What data there is: metadata that anyone signed in may search, its versions, who may publish."""

@@ -1,0 +1,390 @@
+"""Use cases of the catalogue: look for a resource, write one, have it reviewed, publish it.
+
+Each act is one transaction with its log entry. The review itself belongs to whoever decides about
+access; it calls `review`, which binds the digest of what was reviewed. Nothing else approves.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Connection
+
+from marketplace.audit import store as log
+from marketplace.audit.entry import Event
+from marketplace.catalogue import store
+from marketplace.catalogue.model import Resource
+from marketplace.catalogue.search import Found, Query, Search
+from marketplace.catalogue.states import (
+    LAB,
+    Act,
+    Actor,
+    ActRefusedError,
+    State,
+    Version,
+    step,
+)
+from marketplace.db import Database
+from marketplace.errors import MarketplaceError
+from marketplace.grading.authority import Bodies
+from marketplace.grading.model import (
+    GradingPolicy,
+    Lane,
+    Level,
+    grade_of,
+    lanes_of,
+    strictest,
+    table_level,
+)
+from marketplace.grading.negative_list import Entry, NegativeList, Scope, blocks
+
+QUIET_SECONDS = 900
+"""One entry stands for a person's searches within this time."""
+
+Grades = dict[str, Level | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What the bureau's files say."""
+
+    grading: GradingPolicy
+    negative_list: NegativeList
+    bodies: Bodies
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that may be shown of one version."""
+
+    version: Version
+    resource: Resource
+    grades: Grades
+    level: Level | None
+    """Of the table: its strictest field's; None is closed."""
+    lanes: frozenset[Lane]
+    """Offered by the provider and left open by the grade."""
+    closed: tuple[Entry, ...]
+    """Entries of the negative list that keep a part of it from the market today."""
+
+
+class Catalogue:
+    """The catalogue of one marketplace."""
+
+    def __init__(
+        self,
+        database: Database,
+        policies: Policies,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        """Keep the parts; `new_id` names resources."""
+        self._database, self.policies = database, policies
+        self._clock, self._new_id = clock, new_id
+        self._search = Search(database)
+        self._lock = threading.Lock()
+        self._noted: dict[Actor, tuple[datetime, int]] = {}
+
+    def search(self, actor: Actor, query: Query) -> Found:
+        """Return what is published and matches; the log learns who searched, not what was found."""
+        self._note_search(actor, query)
+        return self._search.find(query)
+
+    def page(self, actor: Actor, id_: str, number: int | None = None) -> Page:
+        """Return a version: anybody's if it is or was published, else only the provider's own."""
+        with self._database.reading() as connection:
+            if number is None:
+                number = store.published_number(connection, id_)
+            found = store.find(connection, id_, number)
+        if found is None or not _may_see(actor, found[0]):
+            raise _not_found()
+        return self._page(*found)
+
+    def history(self, actor: Actor, id_: str) -> list[dict[str, object]]:
+        """Return the acts on a resource that the caller may see."""
+        page = self.page(actor, id_)
+        with self._database.reading() as connection:
+            acts = store.history_of(connection, id_)
+        own = actor.organisation == page.version.provider
+        return [a for a in acts if own or a["act"] in (Act.PUBLISH, Act.SUPERSEDE, Act.WITHDRAW)]
+
+    def create(self, actor: Actor, resource: Resource) -> Page:
+        """Register a new resource of the caller's organisation, as a draft."""
+        grades = self._checked(actor, resource)
+        with self._database.writing() as connection:
+            if store.code_is_taken(connection, resource.code):
+                raise MarketplaceError(
+                    "CODE_TAKEN",
+                    f"Another resource has the code {resource.code}. Choose the next number.",
+                    f"资源代码 {resource.code} 已被使用，请换一个序号。",
+                )
+            id_ = self._new_id()
+            store.add_resource(connection, id_, resource)
+            return self._write(connection, actor, id_, 1, resource, grades)
+
+    def revise(self, actor: Actor, id_: str, resource: Resource) -> Page:
+        """Begin the next version; what is published stays until the new version replaces it."""
+        grades = self._checked(actor, resource)
+        with self._database.writing() as connection:
+            last, before, _ = self._own(connection, actor, id_)
+            if last.state not in (State.PUBLISHED, State.WITHDRAWN):
+                raise _wrong_state(last)
+            _same_code(before, resource)
+            return self._write(connection, actor, id_, last.number + 1, resource, grades)
+
+    def edit(self, actor: Actor, id_: str, number: int, resource: Resource) -> Page:
+        """Replace the content of a draft; a review of the old content counts no more."""
+        grades = self._checked(actor, resource)
+        with self._database.writing() as connection:
+            version, before, _ = self._own(connection, actor, id_, number)
+            _same_code(before, resource)
+            document = store.document_of(resource)
+            moved = _step(version, Act.EDIT, actor, store.digest_of(document))
+            store.save(connection, moved, document, grades)
+            self._note(connection, moved, Act.EDIT, actor)
+        return self._page(moved, resource, grades)
+
+    def submit(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
+        """Ask for a review of exactly this content."""
+        with self._database.writing() as connection:
+            found = self._own(connection, actor, id_, number)
+            return self._move(connection, found, Act.SUBMIT, actor, digest)
+
+    def review(self, actor: Actor, id_: str, number: int, digest: str, *, approve: bool) -> Page:
+        """Approve or return a submitted version. Whether `actor` may is the caller's to know.
+
+        That the reviewer is another person of another organisation is checked here.
+        """
+        with self._database.writing() as connection:
+            found = store.find(connection, id_, number)
+            if found is None:
+                raise _not_found()
+            act = Act.APPROVE if approve else Act.RETURN
+            return self._move(connection, found, act, actor, digest)
+
+    def publish(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
+        """Publish an approved version in place of the one before; no grade falls by it."""
+        with self._database.writing() as connection:
+            found = self._own(connection, actor, id_, number)
+            earlier = store.published_number(connection, id_)
+            grades = found[2]
+            if earlier is not None:
+                before = store.find(connection, id_, earlier)
+                if before is None:
+                    raise AssertionError("a published version has a row")
+                # A grade falls only by a person's own decision about it, never with new content.
+                grades = {k: _not_below(v, before[2].get(k)) for k, v in grades.items()}
+                self._move(connection, before, Act.SUPERSEDE, LAB, before[0].digest)
+            page = self._move(connection, (found[0], found[1], grades), Act.PUBLISH, actor, digest)
+            store.save(connection, page.version, grades=grades)
+            store.unlist(connection, id_)
+            self._enlist(connection, [(id_, page)])
+        return page
+
+    def withdraw(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
+        """Take a published version out of the catalogue."""
+        with self._database.writing() as connection:
+            found = self._own(connection, actor, id_, number)
+            page = self._move(connection, found, Act.WITHDRAW, actor, digest)
+            store.unlist(connection, id_)
+        return page
+
+    def load(self, listed: Iterable[tuple[str, Resource]]) -> int:
+        """Publish made-up metadata at once, in an empty catalogue; return how many."""
+        pages = []
+        with self._database.writing() as connection:
+            if store.revision_of(connection):
+                return 0
+            for id_, resource in listed:
+                if resource.origin != "synthetic":
+                    raise ValueError("only synthetic metadata may skip the review")
+                grades = self._grades(resource)
+                document = store.document_of(resource)
+                digest = store.digest_of(document)
+                version = Version(id_, 1, resource.provider, digest, State.PUBLISHED)
+                store.add_resource(connection, id_, resource)
+                store.save(connection, version, document, grades)
+                pages.append((id_, self._page(version, resource, grades)))
+            self._enlist(connection, pages)
+            log.append(connection, Event.CATALOGUE_LOADED, self._clock(), {"resources": len(pages)})
+        return len(pages)
+
+    def _page(self, version: Version, resource: Resource, grades: Grades) -> Page:
+        level = table_level(grades.values())
+        today = self.today()
+        entries = self.policies.negative_list.entries
+        # Nobody is excepted here: a page shows what is closed in general.
+        closed = {
+            entry.entry_id: entry
+            for item in resource.items
+            if (entry := blocks(entries, resource.code, item.name, Scope.OPERATE, "", today))
+        }
+        lanes = lanes_of(self.policies.grading, level) & frozenset(resource.lanes)
+        return Page(version, resource, grades, level, lanes, tuple(closed.values()))
+
+    def _grades(self, resource: Resource) -> Grades:
+        matrix = self.policies.grading.matrix
+        return {item.name: grade_of(matrix, item.impacts) for item in resource.items}
+
+    def _checked(self, actor: Actor, resource: Resource) -> Grades:
+        """Return the grades of what a provider wrote; refuse what is not its own to write."""
+        if (
+            actor.organisation != resource.provider
+            or actor.organisation not in self.policies.bodies
+        ):
+            raise MarketplaceError(
+                "FORBIDDEN",
+                "Only an organisation in the register of bodies writes, and only its own "
+                "resources. Ask the bureau to enter it.",
+                "仅登记在册的供数单位可编写本单位的资源，请联系大数据局登记。",
+            )
+        if resource.origin != "provider":
+            raise MarketplaceError(
+                "BAD_REQUEST", "origin: a provider writes `provider`.", "origin 应为 provider。"
+            )
+        grades = self._grades(resource)
+        refused = self.policies.grading.not_admitted
+        if found := sorted(name for name, level in grades.items() if level in refused):
+            raise MarketplaceError(
+                "GRADE_NOT_ADMITTED",
+                f"Important or core data does not enter the lab: {', '.join(found)}. Leave these "
+                "fields out, or ask the bureau about the lawful way.",
+                f"重要数据、核心数据不得进入实验室：{'、'.join(found)}。请删除这些信息项。",
+            )
+        return grades
+
+    def _own(
+        self, connection: Connection, actor: Actor, id_: str, number: int | None = None
+    ) -> tuple[Version, Resource, Grades]:
+        found = store.find(connection, id_, number)
+        if found is None or found[0].provider != actor.organisation:
+            raise _not_found()
+        return found
+
+    def _write(
+        self,
+        connection: Connection,
+        actor: Actor,
+        id_: str,
+        number: int,
+        resource: Resource,
+        grades: Grades,
+    ) -> Page:
+        document = store.document_of(resource)
+        digest = store.digest_of(document)
+        version = Version(id_, number, resource.provider, digest, author=actor.user)
+        store.save(connection, version, document, grades)
+        self._note(connection, version, Act.EDIT, actor)
+        return self._page(version, resource, grades)
+
+    def _move(
+        self,
+        connection: Connection,
+        found: tuple[Version, Resource, Grades],
+        act: Act,
+        actor: Actor,
+        digest: str,
+    ) -> Page:
+        moved = _step(found[0], act, actor, digest)
+        store.save(connection, moved)
+        self._note(connection, moved, act, actor)
+        return self._page(moved, found[1], found[2])
+
+    def _note(self, connection: Connection, version: Version, act: Act, actor: Actor) -> None:
+        now = self._clock()
+        entry = log.append(
+            connection,
+            Event.RESOURCE_MOVED,
+            now,
+            {
+                "resource": version.resource,
+                "number": version.number,
+                "act": act.value,
+                "state": version.state.value,
+                "digest": version.digest,
+                "organisation": actor.organisation,
+            },
+            {"subject": actor.user},
+        )
+        store.note(
+            connection,
+            resource=version.resource,
+            number=version.number,
+            act=act.value,
+            organisation=actor.organisation,
+            digest=version.digest,
+            time=now.isoformat(timespec="milliseconds"),
+            entry_index=entry.index,
+        )
+
+    def _enlist(self, connection: Connection, pages: Iterable[tuple[str, Page]]) -> None:
+        bodies = self.policies.bodies
+        store.enlist(
+            connection,
+            (
+                (id_, p.resource, p.level, p.lanes, f"{b.name_zh} {b.name_en}" if b else "")
+                for id_, p in pages
+                for b in (bodies.get(p.resource.provider),)
+            ),
+        )
+
+    def _note_search(self, actor: Actor, query: Query) -> None:
+        now = self._clock()
+        with self._lock:
+            since, count = self._noted.get(actor, (None, 0))
+            if since is not None and (now - since).total_seconds() < QUIET_SECONDS:
+                self._noted[actor] = (since, count + 1)
+                return
+            self._noted[actor] = (now, 0)
+        with self._database.writing() as connection:
+            log.append(
+                connection,
+                Event.CATALOGUE_SEARCHED,
+                now,
+                {"organisation": actor.organisation, "searches_before": count},
+                {"subject": actor.user, "text": query.text},
+            )
+
+    def today(self) -> date:
+        """Return the day by the marketplace's clock."""
+        return self._clock().date()
+
+
+def _may_see(actor: Actor, version: Version) -> bool:
+    public = (State.PUBLISHED, State.SUPERSEDED)
+    return version.state in public or actor.organisation == version.provider
+
+
+def _not_below(level: Level | None, before: Level | None) -> Level | None:
+    return None if level is None else strictest(v for v in (level, before) if v)
+
+
+def _same_code(before: Resource, resource: Resource) -> None:
+    if before.code != resource.code:
+        raise MarketplaceError("BAD_REQUEST", "A resource keeps its code.", "资源代码不可更改。")
+
+
+def _wrong_state(version: Version) -> MarketplaceError:
+    return MarketplaceError(
+        "WRONG_STATE",
+        f"Version {version.number} is {version.state}. Finish or edit it instead.",
+        f"第 {version.number} 版处于“{version.state}”状态，请先完成或修改该版本。",
+    )
+
+
+def _not_found() -> MarketplaceError:
+    return MarketplaceError(
+        "NOT_FOUND", "There is no such resource or version.", "没有该资源或版本。"
+    )
+
+
+_KINDS = {"state": "WRONG_STATE", "party": "FORBIDDEN", "digest": "CONTENT_CHANGED"}
+
+
+def _step(version: Version, act: Act, actor: Actor, digest: str) -> Version:
+    try:
+        return step(version, act, actor, digest)
+    except ActRefusedError as error:
+        raise MarketplaceError(_KINDS[error.kind], error.en, error.zh) from error

@@ -1,0 +1,310 @@
+"""Tables of the catalogue: versions with their whole content, history, and search index."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import (
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from marketplace.catalogue.model import Resource
+from marketplace.catalogue.states import Actor, Check, State, Version
+from marketplace.catalogue.text import REACH, terms
+from marketplace.db import metadata
+from marketplace.grading.model import Lane, Level
+
+resources = Table(
+    "catalogue_resources",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("code", String(16), nullable=False, unique=True),
+    Column("provider", String(64), nullable=False),
+)
+
+versions = Table(
+    "catalogue_versions",
+    metadata,
+    Column("resource", String(32), ForeignKey("catalogue_resources.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("check", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("document", String, nullable=False, comment="JSON: all that the version says"),
+    Column("grades", String, nullable=False, comment="JSON: field to grade; null is ungraded"),
+    Column("author", String(64), nullable=False),
+    Column("approved_digest", String(64), nullable=False),
+    Column("reviewer", String(64), nullable=False),
+    Column("reviewer_organisation", String(64), nullable=False),
+)
+
+history = Table(
+    "catalogue_history",
+    metadata,
+    Column("resource", String(32), ForeignKey("catalogue_resources.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("organisation", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("time", String(32), nullable=False),
+    Column("entry_index", Integer, nullable=False),
+)
+
+documents = Table(
+    "catalogue_documents",
+    metadata,
+    Column("number", Integer, primary_key=True, comment="small, for the index of terms"),
+    Column("resource", String(32), nullable=False, unique=True),
+    Column("code", String(16), nullable=False),
+    Column("title_zh", String, nullable=False),
+    Column("title_en", String, nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("grade", String(16), nullable=False, comment="empty: ungraded"),
+    Column("lanes", String(200), nullable=False, comment="separated by spaces"),
+    Column("theme", String(200), nullable=False),
+    Column("cycle", String(16), nullable=False),
+    Column("table_name", String(64), nullable=False),
+    Column("price_fen", String(16), nullable=False, comment="empty: not priced"),
+    Column("wait_working_days", String(8), nullable=False, comment="empty: not known"),
+    comment="one row for each published resource: what search may show",
+)
+
+# Ranges of terms need the order of code points, whatever language a PostgreSQL database speaks.
+_TERM = String(REACH).with_variant(String(REACH, collation="C"), "postgresql")
+index = Table(
+    "catalogue_terms",
+    metadata,
+    Column("term", _TERM, primary_key=True),
+    Column("document", Integer, primary_key=True, autoincrement=False),
+    Column("weight", Integer, nullable=False, comment="0 title, 1 fields and body, 2 abstract"),
+    Index("catalogue_terms_of", "document"),
+    sqlite_with_rowid=False,
+)
+
+revision = Table(
+    "catalogue_revision",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False, comment="grows with every change of the index"),
+)
+
+_RESOURCE: TypeAdapter[Resource] = TypeAdapter(Resource)
+BATCH = 5_000
+
+
+def document_of(resource: Resource) -> str:
+    """Return the one spelling of a version's content."""
+    return json.dumps(
+        dataclasses.asdict(resource), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
+
+
+def digest_of(document: str) -> str:
+    """Return what a review binds."""
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def resource_of(document: str) -> Resource:
+    """Return the content in a stored document."""
+    return _RESOURCE.validate_json(document)
+
+
+def add_resource(connection: Connection, id_: str, resource: Resource) -> None:
+    """Remember a new resource."""
+    connection.execute(
+        insert(resources).values(id=id_, code=resource.code, provider=resource.provider)
+    )
+
+
+def code_is_taken(connection: Connection, code: str) -> bool:
+    """Whether a resource has this code."""
+    found = connection.execute(select(resources.c.id).where(resources.c.code == code)).first()
+    return found is not None
+
+
+def save(
+    connection: Connection,
+    version: Version,
+    document: str | None = None,
+    grades: Mapping[str, Level | None] | None = None,
+) -> None:
+    """Insert or update a version; content and grades only where given."""
+    values: dict[str, Any] = {
+        "state": version.state.value,
+        "check": version.check.value,
+        "digest": version.digest,
+        "author": version.author,
+        "approved_digest": version.approved_digest,
+        "reviewer": version.reviewer.user,
+        "reviewer_organisation": version.reviewer.organisation,
+    }
+    if document is not None:
+        values["document"] = document
+    if grades is not None:
+        values["grades"] = json.dumps(dict(grades))
+    own = (versions.c.resource == version.resource) & (versions.c.number == version.number)
+    if connection.execute(select(versions.c.number).where(own)).first():
+        connection.execute(update(versions).where(own).values(**values))
+    else:
+        connection.execute(
+            insert(versions).values(resource=version.resource, number=version.number, **values)
+        )
+
+
+def find(
+    connection: Connection, resource: str, number: int | None = None
+) -> tuple[Version, Resource, dict[str, Level | None]] | None:
+    """Return a version, by default the newest, with content and grades; None if there is none."""
+    query = (
+        select(versions, resources.c.provider)
+        .join(resources, resources.c.id == versions.c.resource)
+        .where(versions.c.resource == resource)
+        .order_by(versions.c.number.desc())
+        .limit(1)
+    )
+    if number is not None:
+        query = query.where(versions.c.number == number)
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    version = Version(
+        resource=row.resource,
+        number=row.number,
+        provider=row.provider,
+        digest=row.digest,
+        state=State(row.state),
+        check=Check(row.check),
+        author=row.author,
+        approved_digest=row.approved_digest,
+        reviewer=Actor(row.reviewer, row.reviewer_organisation),
+    )
+    grades = {k: v and Level(v) for k, v in json.loads(row.grades).items()}
+    return version, resource_of(row.document), grades
+
+
+def published_number(connection: Connection, resource: str) -> int | None:
+    """Return the number of the published version."""
+    number: int | None = connection.execute(
+        select(versions.c.number).where(
+            versions.c.resource == resource, versions.c.state == State.PUBLISHED.value
+        )
+    ).scalar_one_or_none()
+    return number
+
+
+def note(connection: Connection, **values: str | int) -> None:
+    """Append a line to the history of a resource."""
+    of = history.c.resource == values["resource"]
+    last = connection.execute(select(func.max(history.c.position)).where(of)).scalar_one()
+    position = 0 if last is None else last + 1
+    connection.execute(insert(history).values(position=position, **values))
+
+
+def history_of(connection: Connection, resource: str) -> list[dict[str, Any]]:
+    """Return the acts on a resource, oldest first."""
+    rows = connection.execute(
+        select(history).where(history.c.resource == resource).order_by(history.c.position)
+    )
+    return [dict(row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's documented name
+
+
+def unlist(connection: Connection, resource: str) -> None:
+    """Take a resource out of the index."""
+    number = connection.execute(
+        select(documents.c.number).where(documents.c.resource == resource)
+    ).scalar_one_or_none()
+    if number is not None:
+        connection.execute(delete(index).where(index.c.document == number))
+        connection.execute(delete(documents).where(documents.c.number == number))
+        touch(connection)
+
+
+def enlist(
+    connection: Connection,
+    listed: Iterable[tuple[str, Resource, Level | None, frozenset[Lane], str]],
+) -> None:
+    """Put resources into the index: id, content, grade, open lanes, name of the provider."""
+    last: int = connection.execute(
+        select(func.coalesce(func.max(documents.c.number), 0))
+    ).scalar_one()
+    rows: list[dict[str, Any]] = []
+    words: list[dict[str, Any]] = []
+    for number, (id_, resource, grade, lanes, provider_name) in enumerate(listed, last + 1):
+        rows.append(_row(number, id_, resource, grade, lanes))
+        words += [
+            {"term": term, "document": number, "weight": weight}
+            for term, weight in weighted(resource, provider_name).items()
+        ]
+    # In the order of the index, so that a large load fills it from one end to the other.
+    words.sort(key=lambda word: (word["term"], word["document"]))
+    if rows:
+        connection.execute(insert(documents), rows)
+    for start in range(0, len(words), BATCH):
+        connection.execute(insert(index), words[start : start + BATCH])
+    touch(connection)
+
+
+def weighted(resource: Resource, provider_name: str) -> dict[str, int]:
+    """Return the terms of a resource, each with its least weight: metadata only, never a value."""
+    found: dict[str, int] = {}
+    texts = [(resource.abstract_zh, 2, False), (resource.abstract_en, 2, False)]
+    for item in resource.items:
+        texts += [(item.title_zh, 1, True), (item.title_en, 1, True)]
+        texts.append((item.name.replace("_", " "), 1, True))
+    texts += [(provider_name, 1, True), (resource.table_name.replace("_", " "), 1, True)]
+    texts += [(resource.theme, 1, True), (resource.code, 0, False)]
+    texts += [(resource.title_zh, 0, True), (resource.title_en, 0, True)]
+    for text, weight, pinyin in texts:  # from the heaviest to the lightest: the last one stays
+        under = terms(text, pinyin=pinyin)
+        found.update(dict.fromkeys((term[0] for term in under), weight))
+        found.update(dict.fromkeys(under, weight))
+    return found
+
+
+def _row(
+    number: int, id_: str, resource: Resource, grade: Level | None, lanes: frozenset[Lane]
+) -> dict[str, Any]:
+    offered = [lane.value for lane in Lane if lane in lanes and lane in resource.lanes]
+    wait = resource.wait_working_days
+    return {
+        "number": number,
+        "resource": id_,
+        "code": resource.code,
+        "title_zh": resource.title_zh,
+        "title_en": resource.title_en,
+        "provider": resource.provider,
+        "grade": grade.value if grade else "",
+        "lanes": " ".join(offered),
+        "theme": resource.theme,
+        "cycle": resource.update_cycle.value,
+        "table_name": resource.table_name,
+        "price_fen": "" if resource.price_fen is None else str(resource.price_fen),
+        "wait_working_days": "" if wait is None else str(wait),
+    }
+
+
+def touch(connection: Connection) -> None:
+    """Say that the index has changed."""
+    done = connection.execute(update(revision).values(number=revision.c.number + 1))
+    if not done.rowcount:
+        connection.execute(insert(revision).values(only=1, number=1))
+
+
+def revision_of(connection: Connection) -> int:
+    """Return the revision of the index; 0 for an empty one."""
+    return connection.execute(select(revision.c.number)).scalar_one_or_none() or 0

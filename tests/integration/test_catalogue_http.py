@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from marketplace.app import build
+from marketplace.catalogue.search import Query
+from marketplace.catalogue.states import Actor
 from marketplace.grading.model import Lane, Level
-from tests.support.catalogue import BUREAU, HR
+from tests.support.catalogue import BUREAU
 from tests.support.marketplace import Clock, make_home, parts, token
+from tests.support.serving import serving
 
 ITEMS = [
     {
@@ -44,12 +47,12 @@ ALL = "/api/v1/catalogue/resources"
 @pytest.fixture
 def market(tmp_path: Path):
     settings = make_home(tmp_path / "home")
-    with parts(settings) as services, TestClient(build(services, Clock())) as client:
+    with parts(settings) as services, serving(build(services, Clock())) as url:
 
         def call(user, method, path="", **body):
             headers = {"authorization": f"Bearer {token(settings, user)}"}
             given = {"json": body} if method in ("POST", "PUT") else {"params": body}
-            return client.request(method, ALL + path, headers=headers, **given)
+            return httpx.request(method, url + ALL + path, headers=headers, **given)
 
         yield call, services
 
@@ -135,17 +138,11 @@ def test_what_is_not_the_callers_to_say_is_refused_and_nothing_is_kept(
     market, user, change, status, code
 ):
     call, services = market
-    before = services.catalogue.search(BUREAU, _everything())
+    before = services.catalogue.search(BUREAU, Query())
 
     assert code_of(call(user, "POST", **{**BODY, **change}), status) == code
     assert call("tax-provider", "POST", **BODY).status_code == 201, "the code is still free"
-    assert services.catalogue.search(BUREAU, _everything()) == before
-
-
-def _everything():
-    from marketplace.catalogue.search import Query  # noqa: PLC0415  # used here only
-
-    return Query()
+    assert services.catalogue.search(BUREAU, Query()) == before
 
 
 @pytest.mark.parametrize("degree", ["general", "serious", "extreme"])
@@ -174,7 +171,7 @@ def test_no_one_moves_or_reads_the_draft_of_another_organisation(market):
     ):
         answer = call("hr-provider", method, path, **body)
         assert answer.status_code in (403, 404), (method, path)
-    assert services.catalogue.page(HR.__class__("x", "tax-department"), made["id"]).version.number
+    assert services.catalogue.page(Actor("x", "tax-department"), made["id"]).version.number
 
 
 def test_an_approval_of_other_content_does_not_count(market):
@@ -188,7 +185,7 @@ def test_an_approval_of_other_content_does_not_count(market):
         services.catalogue.review(BUREAU, made["id"], 1, made["digest"], approve=True)
     with pytest.raises(Exception, match="never reviews"):
         services.catalogue.review(
-            HR.__class__("tax-boss", "tax-department"),
+            Actor("tax-boss", "tax-department"),
             made["id"],
             1,
             changed["digest"],
@@ -207,8 +204,13 @@ def test_titles_come_back_as_they_were_sent_and_never_as_a_page(market):
         assert answer.headers["content-type"] in ("application/json", "application/ld+json")
 
 
-def test_the_negative_list_says_what_is_closed_on_which_basis(market):
-    _, services = market
-    with TestClient(build(services, Clock())) as client:
-        answer = client.get("/api/v1/negative-list")
-    assert answer.status_code == 401
+def test_the_negative_list_says_what_is_closed_on_which_basis(tmp_path):
+    settings = make_home(tmp_path / "home")
+    headers = {"authorization": f"Bearer {token(settings, 'regulator')}"}
+    with parts(settings) as services, serving(build(services, Clock())) as url:
+        assert httpx.get(f"{url}/api/v1/negative-list").status_code == 401
+        listed = httpx.get(f"{url}/api/v1/negative-list", headers=headers).json()
+        ending = httpx.get(f"{url}/api/v1/negative-list/alerts", headers=headers).json()
+    assert {e["standing"] for e in listed} == {"in-force"}
+    assert all(e["legal_basis"]["title"] and e["approval_no"] for e in listed)
+    assert ending == []

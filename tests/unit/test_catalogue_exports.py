@@ -18,6 +18,9 @@ from marketplace.catalogue.model import Condition, Cycle
 from marketplace.catalogue.search import Query
 from tests.support.catalogue import ANALYST, TAX, catalogue, item, policies, resource
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""rdflib reads JSON-LD through a class of its own that it has deprecated."""
+
 HOSTILE = '</script><img src=x onerror=alert(1)>"]}{{7*7}} __proto__ =cmd'
 BASE = "http://portal.lab.localhost:8000/api/v1/catalogue"
 BODIES = policies().bodies

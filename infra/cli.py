@@ -13,6 +13,8 @@ from infra.errors import LabError
 from infra.home import Home, home_from, ports_from
 
 BENCHES = ("queries", "latency")
+BENCHES_APART = ("catalogue",)
+"""Measured only when named; they need no lab that runs."""
 BENCHES_OF_LATER_VERSIONS = ("ingest", "score", "match", "join", "log")
 BENCH_PORT = 8400
 """Beside a lab on the usual ports."""
@@ -72,6 +74,8 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _data_generate(given: argparse.Namespace) -> int:
+    if given.what == "catalogue":
+        return _python("marketplace", "catalogue", *given.rest)
     return _python("sandbox.lake.generate", *given.rest)
 
 
@@ -94,11 +98,15 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _bench(given: argparse.Namespace) -> int:
-    if given.part is not None and given.part not in BENCHES:
+    if given.part is not None and given.part not in (*BENCHES, *BENCHES_APART):
         print(f"lab bench {given.part} comes with a later version.", file=sys.stderr)
         return LATER
     from infra import bench  # noqa: PLC0415  # brings YAML, which no other command needs
 
+    if given.part == "catalogue":
+        from infra import bench_catalogue  # noqa: PLC0415  # as above
+
+        return bench_catalogue.run(as_json=given.json)
     home = home_from(given.home or ".lab-bench")
     ports = ports_from(given.port or BENCH_PORT, given.gateway_port)
     plan = bench.Bench(home, *ports, given.enterprises or bench.ENTERPRISES)
@@ -164,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
     add("doctor", _doctor, "say what this machine lacks and what mends it", at_ports)
     data = add("data", _data_generate, "make synthetic data: lab data generate --help")
-    data.add_argument("what", choices=["generate"])
+    data.add_argument("what", choices=["generate", "catalogue"])
     data.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the generator")
     ingest = add("ingest", _ingest, "store files under a contract: CONTRACT FILE...", at_home)
     ingest.add_argument("rest", nargs=argparse.REMAINDER, metavar="CONTRACT FILE...")
@@ -177,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
-    parts = (*BENCHES, *BENCHES_OF_LATER_VERSIONS)
+    parts = (*BENCHES, *BENCHES_APART, *BENCHES_OF_LATER_VERSIONS)
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")

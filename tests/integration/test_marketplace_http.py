@@ -232,6 +232,26 @@ USER_ROUTES = (
     ("GET", "/api/v1/receipts/x"),
     ("GET", "/api/v1/releases/x/answer"),
 )
+RESOURCE = f"/api/v1/catalogue/resources/{'a' * 32}"
+CATALOGUE_ROUTES = (
+    ("GET", "/api/v1/catalogue/resources"),
+    ("GET", "/api/v1/catalogue/resources.csv"),
+    ("GET", RESOURCE),
+    ("GET", f"{RESOURCE}/history"),
+    ("GET", f"{RESOURCE}/dcat"),
+    ("GET", f"{RESOURCE}/odcs"),
+    ("GET", f"{RESOURCE}/versions/1"),
+    ("GET", "/api/v1/negative-list"),
+    ("GET", "/api/v1/negative-list/alerts"),
+)
+PROVIDER_ROUTES = (
+    ("POST", "/api/v1/catalogue/resources"),
+    ("POST", f"{RESOURCE}/versions"),
+    ("PUT", f"{RESOURCE}/versions/1"),
+    ("POST", f"{RESOURCE}/versions/1/submit"),
+    ("POST", f"{RESOURCE}/versions/1/publish"),
+    ("POST", f"{RESOURCE}/versions/1/withdraw"),
+)
 OPEN_ROUTES = (
     ("GET", "/api/v1/log/checkpoint"),
     ("GET", "/api/v1/log/proofs/0"),
@@ -240,6 +260,19 @@ OPEN_ROUTES = (
 
 
 def valid_body(path: str) -> dict[str, object]:
+    if path.startswith("/api/v1/catalogue/"):
+        if path.endswith(("submit", "publish", "withdraw")):
+            return {"digest": digest("x")}
+        return {
+            "code": "302009/000001",
+            "title_zh": "x",
+            "title_en": "x",
+            "theme": "tax",
+            "update_cycle": "monthly",
+            "share_type": "not",
+            "open_type": "not",
+            "items": [{"name": "x", "title_zh": "x", "title_en": "x", "logical_type": "string"}],
+        }
     return {
         "/api/v1/sessions": {"token": "x" * 40},
         "/api/v1/reservations": {
@@ -284,7 +317,11 @@ def test_every_route_opens_to_its_own_callers_only(server: Running) -> None:
     for method, path in GATEWAY_ROUTES:
         for bearer in (None, "wrong-token-wrong", user):
             assert status_of(server, method, path, bearer) in (401, 403), (path, bearer)
-    for method, path in USER_ROUTES:
+    for method, path in PROVIDER_ROUTES:
+        for bearer in (None, "wrong-token-wrong", service):
+            assert status_of(server, method, path, bearer) == 401, (path, bearer)
+        assert status_of(server, method, path, user) == 403, path
+    for method, path in (*USER_ROUTES, *CATALOGUE_ROUTES):
         for bearer in (None, "wrong-token-wrong", service):
             assert status_of(server, method, path, bearer) == 401, (path, bearer)
         assert status_of(server, method, path, user) in (200, 404)
@@ -303,9 +340,14 @@ def test_the_route_tables_of_this_test_are_complete() -> None:
             p.split("?")[0]
             .replace("/x", "/{}")
             .replace("/demo-bank/", "/{}/")
-            .replace("/0", "/{}"),
+            .replace("/0", "/{}")
+            .replace(f"/{'a' * 32}", "/{}")
+            .replace("/versions/1", "/versions/{}"),
         )
-        for m, p in (*GATEWAY_ROUTES, *USER_ROUTES, *OPEN_ROUTES)
+        for m, p in (
+            *(*GATEWAY_ROUTES, *USER_ROUTES, *OPEN_ROUTES),
+            *(*CATALOGUE_ROUTES, *PROVIDER_ROUTES),
+        )
     }
     known = {(m, "/api/v1/log/consistency/{}" if "consistency" in p else p) for m, p in known}
     named = {

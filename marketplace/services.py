@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from marketplace.audit.published import Log
+from marketplace.audit.readings import Readings
 from marketplace.budgets.policy import PolicyFile
 from marketplace.db import Database
 from marketplace.identity.service import Sessions
@@ -18,3 +20,5 @@ class Services:
     policy: PolicyFile
     sessions: Sessions
     releases: Releases
+    log: Log
+    readings: Readings

@@ -236,6 +236,7 @@ OPEN_ROUTES = (
     ("GET", "/api/v1/log/checkpoint"),
     ("GET", "/api/v1/log/proofs/0"),
     ("GET", "/api/v1/log/consistency/1"),
+    ("GET", "/api/v1/log/verifier"),
 )
 
 

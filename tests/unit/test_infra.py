@@ -100,7 +100,7 @@ def test_commands_of_a_later_version_say_so(capsys):
 
 
 def make_home(path: Path) -> None:
-    for name in ("run", "log", "lake"):
+    for name in ("run", "logs", "lake"):
         (path / name).mkdir(parents=True)
     (path / "marketplace.db").write_bytes(b"ledger")
     (path / "run" / "x.cache").write_bytes(b"rows")

@@ -1,0 +1,230 @@
+"""The published log: after a commit its entries are written as tiles, under a signed checkpoint.
+
+Whoever waits for an entry writes what is there: one caller at a time takes all entries that were
+committed by then, so decisions that are made together share one group of files and one signature.
+The database is the truth, the folder follows it: a database that is ahead is integrated at the next
+start; a folder that is ahead, or that differs, means that the database was put back or changed, and
+the marketplace does not start (attack E17).
+
+Source of the layout: C2SP tlog-tiles (https://c2sp.org/tlog-tiles).
+"""
+
+import fcntl
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from marketplace.audit import note, store, tree
+from marketplace.audit.growth import Growth
+from marketplace.audit.tiles import Tile
+from marketplace.audit.verifier import (
+    Checkpoint,
+    Directory,
+    Key,
+    Problem,
+    fetch_from,
+    open_checkpoint,
+)
+from marketplace.db import Database
+from marketplace.errors import MarketplaceError
+
+GROUP = 8_192
+"""Most entries that one checkpoint adds: bounds memory when much is to be caught up."""
+
+
+class LogDamagedError(Exception):
+    """The folder of the log and the database disagree: serving would hide a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest checkpoint, with the note that signs it."""
+
+    checkpoint: Checkpoint
+    note: str
+
+
+class Log:
+    """The log of one home: its folder, its keys, and where it stands."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        signers: Sequence[note.Signer],
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Open the folder, check it against the database, and catch up; LogDamagedError if not."""
+        self._database, self.folder, self._signers, self._clock = database, folder, signers, clock
+        self.key = Key.parse(note.vkey(signers[0]))
+        self._turn = threading.Lock()
+        self._failed = False
+        (folder / ".new").mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._alone():
+            self._write("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
+            self.head, self._growth = self._checked()
+            self._integrate()
+
+    def wait(self, index: int) -> None:
+        """Return when the published log holds entry `index`; LOG_UNAVAILABLE if it cannot."""
+        if index < self.head.checkpoint.size:
+            return
+        with self._turn:
+            if index >= self.head.checkpoint.size:
+                self._catch_up()
+
+    def check(self) -> None:
+        """Raise LOG_UNAVAILABLE while the log cannot be written, before anything is decided."""
+        if self._failed:
+            with self._turn:
+                self._catch_up()
+
+    def proof(self, index: int) -> str:
+        """Return the `tlog-proof` of an entry, the entry inside; ValueError if there is none."""
+        head = self.head
+        path = tree.inclusion_proof(index, head.checkpoint.size, self.fetch(head.checkpoint.size))
+        with self._database.reading() as connection:
+            entry = store.entry(connection, index)
+        return note.proof_text(index, path, head.note, entry)
+
+    def publish_subjects(self, pem: str) -> None:
+        """Publish the key under which subjects are enrolled."""
+        self._write("subjects.pem", pem.encode())
+
+    def fetch(self, size: int) -> tree.Fetch:
+        """Return how to get roots of complete subtrees of the tree of `size`."""
+        return fetch_from(Directory(self.folder), size)
+
+    def _catch_up(self) -> None:
+        try:
+            with self._alone():
+                self._follow()
+                self._integrate()
+        except OSError as error:
+            self._failed = True
+            raise _unavailable() from error
+        self._failed = False
+
+    def _follow(self) -> None:
+        """Take over what another process has published since."""
+        on_disk = self._published()
+        if on_disk is None or on_disk.checkpoint.size < self.head.checkpoint.size:
+            raise LogDamagedError("the published checkpoint went back while the lab was running")
+        if on_disk.checkpoint.size > self.head.checkpoint.size:
+            self._growth = self._load(on_disk.checkpoint)
+            self.head = on_disk
+
+    def _integrate(self) -> None:
+        while True:
+            with self._database.reading() as connection:
+                entries = store.entries_from(connection, self._growth.size, GROUP)
+            if entries or not self.head.note:
+                self._publish(entries)
+            if len(entries) < GROUP:
+                return
+
+    def _publish(self, entries: Sequence[bytes]) -> None:
+        growth = self._growth.copy()
+        for tile, data in growth.add(entries):
+            self._write(tile.path, data, durable=tile.width == 256)  # noqa: PLR2004
+        checkpoint = Checkpoint(self.key.name, growth.size, growth.root())
+        signed = note.signed(checkpoint, self._signers, int(self._clock().timestamp()))
+        self._write("checkpoint", signed.encode(), durable=True)
+        before, self._growth = self._growth, growth
+        self.head = Head(checkpoint, signed)
+        for tile in before.outgrown(growth.size):
+            shutil.rmtree((self.folder / tile.path).parent, ignore_errors=True)
+
+    def _published(self) -> Head | None:
+        try:
+            data = (self.folder / "checkpoint").read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return Head(open_checkpoint(data, self.key), data.decode())
+        except Problem as problem:
+            raise LogDamagedError(
+                f"{self.folder}/checkpoint is not this log's word: {problem.en}"
+            ) from problem
+
+    def _load(self, checkpoint: Checkpoint) -> Growth:
+        """Return the right edge of a tree, from its tiles and the database."""
+        fetch = self.fetch(checkpoint.size)
+        with self._database.reading() as connection:
+            start = checkpoint.size - checkpoint.size % 256
+            tail = store.entries_from(connection, start, checkpoint.size - start)
+        growth = Growth.resume(checkpoint.size, fetch, tail)
+        if growth.root() != checkpoint.root:
+            raise LogDamagedError("the tiles do not lead to the published checkpoint")
+        return growth
+
+    def _checked(self) -> tuple[Head, Growth]:
+        """Return where the log stands, every tile compared with the database's entries."""
+        found = self._published()
+        head = found or Head(Checkpoint(self.key.name, 0, tree.EMPTY_ROOT), "")
+        growth, wanted = Growth(), head.checkpoint.size
+        with self._database.reading() as connection:
+            have = store.size(connection)
+            if have < wanted:
+                raise LogDamagedError(
+                    f"the log holds {wanted} entries and the database {have}: the database was put "
+                    "back to an older state. Restore the newest backup of it, or ask the audit "
+                    "administrator."
+                )
+            for start in range(0, wanted, GROUP):
+                entries = store.entries_from(connection, start, min(GROUP, wanted - start))
+                for tile, data in growth.add(entries, partial=start + GROUP >= wanted):
+                    self._compare(tile, data)
+        if growth.root() != head.checkpoint.root:
+            raise LogDamagedError(
+                "the database's entries are not the ones that the log signed: the database was "
+                "changed. Restore the newest backup, or ask the audit administrator."
+            )
+        return head, growth
+
+    def _compare(self, tile: Tile, data: bytes) -> None:
+        """Raise if a file differs; write one that is missing (cut off by a power failure)."""
+        path = self.folder / tile.path
+        if not path.exists():
+            self._write(tile.path, data)
+        elif path.read_bytes() != data:
+            if tile.width < 256:  # noqa: PLR2004  # never forced to disk, so it may be torn
+                self._write(tile.path, data)
+                return
+            raise LogDamagedError(f"{path} does not hold the database's entries")
+
+    def _write(self, name: str, data: bytes, *, durable: bool = False) -> None:
+        """Write a file whole or not at all."""
+        path, draft = self.folder / name, self.folder / ".new" / name.replace("/", "-")
+        with draft.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        try:
+            draft.replace(path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes over the same home out."""
+        with (self.folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _unavailable() -> MarketplaceError:
+    return MarketplaceError(
+        "LOG_UNAVAILABLE",
+        "The audit log cannot be written now (is the disk full?), so nothing is released. What was "
+        "charged stays charged; the same operation gives its answer when the log goes on.",
+        "审计日志暂时无法写入（磁盘是否已满？），因此不发布任何结果。已扣预算保留；日志恢复后，"
+        "以同一操作即可取得结果。",
+    )

@@ -10,6 +10,7 @@ from marketplace import db
 from marketplace.audit import api as audit_api
 from marketplace.audit import files as audit_files
 from marketplace.audit.note import open_keys
+from marketplace.audit.openings import Openings
 from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.store import use_vault
@@ -65,6 +66,7 @@ def assemble(
         Releases(database, policy, directory.is_member, clock, log, reached),
         log,
         Readings(database, clock),
+        Openings(database, log, vault, clock),
     )
 
 

@@ -139,6 +139,9 @@ class Publisher(Protocol):
     def wait(self, index: int) -> None:
         """Return when an entry is public."""
 
+    def close(self) -> None:
+        """Let go of what is open."""
+
 
 class Database:
     """One database: its engine, and the right to write, one transaction at a time."""
@@ -187,6 +190,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self.publisher is not None:
+            self.publisher.close()
 
 
 class Groups:

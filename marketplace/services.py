@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from marketplace.audit.openings import Openings
 from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.budgets.policy import PolicyFile
@@ -22,3 +23,4 @@ class Services:
     releases: Releases
     log: Log
     readings: Readings
+    openings: Openings

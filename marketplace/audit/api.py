@@ -4,14 +4,16 @@ The log itself, as files, is at `/log/` (`files`).
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
+from pydantic import Field
 
 from marketplace.audit import tree, verifier
+from marketplace.audit.openings import MOST, Basis, Ground
 from marketplace.errors import MarketplaceError
-from marketplace.http import Here
+from marketplace.http import Caller, Here, StrictBody
 
 router = APIRouter(prefix="/log", tags=["log"])
 
@@ -67,6 +69,51 @@ def one_file_verifier() -> PlainTextResponse:
     headers = {"content-disposition": 'attachment; filename="verify_log.py"'}
     text = Path(verifier.__file__).read_text(encoding="utf-8")
     return PlainTextResponse(text, headers=headers, media_type="text/x-python")
+
+
+class GroundBody(StrictBody):
+    """Why it may be done: a kind, which is public, and a reference, which the log commits to."""
+
+    basis: Basis = Field(strict=False)
+    reference: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class OpeningBody(GroundBody):
+    """What to open: some entries, or all of one subject; with the administrator's own key."""
+
+    key: Annotated[str, Field(min_length=1, max_length=200, repr=False)]
+    entries: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST)] = Field(
+        default_factory=list
+    )
+    subject: Annotated[str, Field(max_length=200)] = ""
+
+
+class ErasureBody(GroundBody):
+    """Whose texts to drop."""
+
+    subject: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+@router.post("/openings")
+def open_texts(body: OpeningBody, here: Here, caller: Caller) -> dict[str, Any]:
+    """Open sealed texts; the opening is an entry before anything is shown."""
+    ground = Ground(body.basis, body.reference)
+    if body.subject:
+        return here.openings.open_subject(caller, ground, body.key, body.subject)
+    return {"entries": here.openings.open_entries(caller, ground, body.key, body.entries)}
+
+
+@router.post("/erasures")
+def erase(body: ErasureBody, here: Here, caller: Caller) -> dict[str, int]:
+    """Drop salts, texts and key of one subject; the tree stays as it is."""
+    erased = here.openings.erase(caller, Ground(body.basis, body.reference), body.subject)
+    return {"entries": erased}
+
+
+@router.post("/purges")
+def purge(body: GroundBody, here: Here, caller: Caller) -> dict[str, int]:
+    """Drop salts and texts whose time is over."""
+    return {"entries": here.openings.purge(caller, Ground(body.basis, body.reference))}
 
 
 def _no_such(error: ValueError) -> MarketplaceError:

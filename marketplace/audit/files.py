@@ -8,7 +8,7 @@ import re
 
 from fastapi import APIRouter, Request, Response
 
-from marketplace.audit.verifier import Directory, Problem, read_tile
+from marketplace.audit.verifier import Directory, Problem, read_tile, tile_path
 from marketplace.errors import MarketplaceError
 from marketplace.http import Here, caller_of
 
@@ -48,6 +48,8 @@ def tile(path: str, request: Request, here: Here) -> Response:
         raise _no_such_file()
     place, index = match[1], int(match[2].replace("x", "").replace("/", ""))
     width = int(match[3] or 256)
+    if tile_path(place, index, width) != f"tile/{path}":
+        raise _no_such_file()
     headers = FOREVER
     if place == "entries":
         here.readings.entries(caller_of(here, request.headers.get("authorization", "")))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from marketplace.audit import note, store, tree
 from marketplace.audit.growth import Growth
-from marketplace.audit.tiles import Tile
+from marketplace.audit.tiles import WIDTH, Tile
 from marketplace.audit.verifier import (
     Checkpoint,
     Directory,
@@ -64,9 +64,11 @@ class Log:
         self.key = Key.parse(note.vkey(signers[0]))
         self._turn = threading.Lock()
         self._failed = False
-        (folder / ".new").mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._stamp: tuple[int, int] | None = None
         with self._alone():
-            self._write("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
+            self._replace("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
             self.head, self._growth = self._checked()
             self._integrate()
 
@@ -94,7 +96,7 @@ class Log:
 
     def publish_subjects(self, pem: str) -> None:
         """Publish the key under which subjects are enrolled."""
-        self._write("subjects.pem", pem.encode())
+        self._replace("subjects.pem", pem.encode())
 
     def fetch(self, size: int) -> tree.Fetch:
         """Return how to get roots of complete subtrees of the tree of `size`."""
@@ -112,6 +114,8 @@ class Log:
 
     def _follow(self) -> None:
         """Take over what another process has published since."""
+        if self._stamp == self._stamp_now():
+            return
         on_disk = self._published()
         if on_disk is None or on_disk.checkpoint.size < self.head.checkpoint.size:
             raise LogDamagedError("the published checkpoint went back while the lab was running")
@@ -131,10 +135,11 @@ class Log:
     def _publish(self, entries: Sequence[bytes]) -> None:
         growth = self._growth.copy()
         for tile, data in growth.add(entries):
-            self._write(tile.path, data, durable=tile.width == 256)  # noqa: PLR2004
+            self._write(tile.path, data, durable=tile.width == WIDTH)
         checkpoint = Checkpoint(self.key.name, growth.size, growth.root())
         signed = note.signed(checkpoint, self._signers, int(self._clock().timestamp()))
-        self._write("checkpoint", signed.encode(), durable=True)
+        self._replace("checkpoint", signed.encode())
+        self._stamp = self._stamp_now()
         before, self._growth = self._growth, growth
         self.head = Head(checkpoint, signed)
         for tile in before.outgrown(growth.size):
@@ -156,7 +161,7 @@ class Log:
         """Return the right edge of a tree, from its tiles and the database."""
         fetch = self.fetch(checkpoint.size)
         with self._database.reading() as connection:
-            start = checkpoint.size - checkpoint.size % 256
+            start = checkpoint.size - checkpoint.size % WIDTH
             tail = store.entries_from(connection, start, checkpoint.size - start)
         growth = Growth.resume(checkpoint.size, fetch, tail)
         if growth.root() != checkpoint.root:
@@ -193,31 +198,59 @@ class Log:
         if not path.exists():
             self._write(tile.path, data)
         elif path.read_bytes() != data:
-            if tile.width < 256:  # noqa: PLR2004  # never forced to disk, so it may be torn
+            if tile.width < WIDTH:  # never forced to disk, so it may be torn
                 self._write(tile.path, data)
                 return
             raise LogDamagedError(f"{path} does not hold the database's entries")
 
     def _write(self, name: str, data: bytes, *, durable: bool = False) -> None:
-        """Write a file whole or not at all."""
-        path, draft = self.folder / name, self.folder / ".new" / name.replace("/", "-")
-        with draft.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        """Write a tile; nobody reads it before a checkpoint covers it, so not by a rename."""
+        path = self.folder / name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            draft.replace(path)
+            file = os.open(path, flags, 0o644)
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(path)
+            file = os.open(path, flags, 0o644)
+        try:
+            _write_all(file, data)
+            if durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Write a file that changes, so that readers see the old or the new one, and it lasts."""
+        draft = f".{name}.new"
+        self._write(draft, data, durable=True)
+        (self.folder / draft).replace(self.folder / name)
+
+    def _stamp_now(self) -> tuple[int, int] | None:
+        """Return what tells one published checkpoint from another."""
+        try:
+            status = (self.folder / "checkpoint").stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_ino
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        os.close(self._lock)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other processes over the same home out."""
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
             yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(file, left) :]
 
 
 def _unavailable() -> MarketplaceError:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -12,11 +14,15 @@ from sqlalchemy import (
     Connection,
     ForeignKey,
     LargeBinary,
+    Row,
     String,
     Table,
+    bindparam,
+    delete,
     func,
     insert,
     select,
+    update,
 )
 
 from marketplace import db
@@ -24,7 +30,6 @@ from marketplace.audit import tree
 from marketplace.audit.entry import Commitment, Event, Plain, entry_bytes
 from marketplace.audit.vault import Vault
 from marketplace.audit.verifier import subject_code
-
 
 SUBJECT = "subject"
 """The bound field that names whom an entry is about; its entries can be found all or not at all."""
@@ -37,7 +42,7 @@ sealed_texts = Table(
     db.metadata,
     Column("entry_index", BigInteger, ForeignKey("entries.index"), primary_key=True),
     Column("field", String(32), primary_key=True),
-    Column("sealed", LargeBinary, nullable=False, comment="salt and text, under the run's key"),
+    Column("sealed", LargeBinary, comment="salt and text, under the run's key; null once purged"),
     Column("run_key", String(16), ForeignKey("run_keys.id"), nullable=False),
     Column("subject_tag", String(64), index=True, comment="whom the entry is about, as a tag"),
 )
@@ -54,6 +59,19 @@ subject_keys = Table(
     db.metadata,
     Column("tag", String(64), primary_key=True),
     Column("sealed", LargeBinary, nullable=False, comment="key and salt of its commitment"),
+)
+
+
+# Every decision runs these, so they are put together once.
+_SIZE = select(func.coalesce(func.max(db.entries.c.index) + 1, 0))
+_ENTRY = insert(db.entries)
+_SEALED = insert(sealed_texts)
+_SUBJECT_KEY = select(subject_keys.c.sealed).where(subject_keys.c.tag == bindparam("wanted"))
+_FROM = (
+    select(db.entries.c.index, db.entries.c.bytes)
+    .where(db.entries.c.index >= bindparam("start"))
+    .order_by(db.entries.c.index)
+    .limit(bindparam("most"))
 )
 
 
@@ -83,11 +101,11 @@ def append(
         hidden |= _mark(connection, vault, tag, subject)
     data = entry_bytes(event, now.isoformat(timespec="milliseconds"), {**facts, **hidden})
     hashed = tree.leaf_hash(data)
-    connection.execute(insert(db.entries).values(index=index, bytes=data, leaf_hash=hashed))
+    connection.execute(_ENTRY, {"index": index, "bytes": data, "leaf_hash": hashed})
     connection.info[db.APPENDED] = index
     if vault is not None and committed:
         connection.execute(
-            insert(sealed_texts),
+            _SEALED,
             [
                 {
                     "entry_index": index,
@@ -116,9 +134,7 @@ def canonical_text(value: Plain) -> str:
 
 def size(connection: Connection) -> int:
     """Return the number of entries."""
-    found: int = connection.execute(
-        select(func.coalesce(func.max(db.entries.c.index) + 1, 0))
-    ).scalar_one()
+    found: int = connection.execute(_SIZE).scalar_one()
     return found
 
 
@@ -136,12 +152,7 @@ def entry(connection: Connection, index: int) -> bytes:
 
 def entries_from(connection: Connection, start: int, most: int) -> list[bytes]:
     """Return up to `most` entries from `start` on; AssertionError if one is missing."""
-    rows = connection.execute(
-        select(db.entries.c.index, db.entries.c.bytes)
-        .where(db.entries.c.index >= start)
-        .order_by(db.entries.c.index)
-        .limit(most)
-    ).all()
+    rows = connection.execute(_FROM, {"start": start, "most": most}).all()
     if [r[0] for r in rows] != list(range(start, start + len(rows))):
         raise AssertionError(f"an entry after {start} is missing from the database")
     return [bytes(r[1]) for r in rows]
@@ -172,5 +183,45 @@ def _mark(connection: Connection, vault: Vault, tag: str, subject: Commitment) -
 
 def subject_key(connection: Connection, vault: Vault, tag: str) -> tuple[bytes, bytes] | None:
     """Return a subject's key and the salt of its commitment, unless erased or never enrolled."""
-    row = connection.execute(select(subject_keys.c.sealed).where(subject_keys.c.tag == tag)).first()
+    row = connection.execute(_SUBJECT_KEY, {"wanted": tag}).first()
     return None if row is None else vault.open_key(tag, bytes(row[0]))
+
+
+def entries_about(connection: Connection, tag: str) -> list[int]:
+    """Return the entries that a subject's tag is kept with, in order."""
+    found = select(sealed_texts.c.entry_index).where(
+        sealed_texts.c.subject_tag == tag, sealed_texts.c.field == SUBJECT
+    )
+    return list(connection.execute(found.order_by(sealed_texts.c.entry_index)).scalars())
+
+
+def sealed(connection: Connection, indexes: Sequence[int]) -> Iterator[Row[tuple[Any, ...]]]:
+    """Yield the sealed texts of some entries."""
+    for some in _batches(indexes):
+        wanted = sealed_texts.c.entry_index.in_(some) & sealed_texts.c.sealed.is_not(None)
+        order = (sealed_texts.c.entry_index, sealed_texts.c.field)
+        yield from connection.execute(select(sealed_texts).where(wanted).order_by(*order)).all()
+
+
+def purge(connection: Connection, indexes: Sequence[int]) -> None:
+    """Drop salts and texts of some entries for good; whom they are about can still be found."""
+    for some in _batches(indexes):
+        here = sealed_texts.c.entry_index.in_(some)
+        connection.execute(update(sealed_texts).where(here).values(sealed=None))
+
+
+def erase(connection: Connection, tag: str, indexes: Sequence[int]) -> None:
+    """Drop salts, texts and key of a subject for good; the entries stay."""
+    for some in _batches(indexes):
+        connection.execute(delete(sealed_texts).where(sealed_texts.c.entry_index.in_(some)))
+    connection.execute(delete(subject_keys).where(subject_keys.c.tag == tag))
+
+
+def wrapped_keys(connection: Connection) -> dict[str, bytes]:
+    """Return the keys of all runs, as only the audit administrator can unwrap them."""
+    return {r.id: bytes(r.wrapped) for r in connection.execute(select(run_keys))}
+
+
+def _batches(indexes: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(indexes), 500):
+        yield indexes[start : start + 500]

@@ -41,6 +41,8 @@ WIDTH, HASH_BYTES = 256, 32
 MAX_NOTE_BYTES, MAX_SIGNATURES, MAX_PATH = 1_000_000, 100, 63
 MAX_FILE_BYTES = WIDTH * (2 + 65_535)
 
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
 Fetch = Callable[[int, int], bytes]
 """Level and index to the root of that complete subtree."""
 
@@ -74,8 +76,8 @@ MESSAGES = {
     ),
     "SPLIT_VIEW": (
         (
-            "Two signed checkpoints of {size} entries have different roots: two versions of history "
-            "exist. Keep both files as evidence."
+            "Two signed checkpoints of {size} entries have different roots: there are two versions "
+            "of history. Keep both files as evidence."
         ),
         "同为 {size} 条的两个已签检查点根不同：存在两份历史。请保存两个文件作为证据。",
     ),
@@ -314,6 +316,8 @@ def open_checkpoint(
 def _signer(note: Note, key: Key) -> Key | None:
     """Return the key if it signed the note; a line under its name and id must be its own."""
     mine = [s for name, number, s in note.signatures if (name, number) == (key.name, key.id)]
+    if len(mine) > 1:
+        raise Problem("BAD_NOTE", why=f"{key.name} signed it twice")
     if mine:
         checkpoint = Checkpoint.parse(note.text)
         if not all(key.fits(checkpoint, s) for s in mine):
@@ -562,7 +566,7 @@ def _root(edges: Sequence[Sequence[bytes]]) -> bytes:
     for edge in edges:
         nodes = [*edge, *carried]
         carried = [fold(nodes)] if nodes else []
-    return carried[0] if carried else hashlib.sha256(b"").digest()
+    return carried[0] if carried else EMPTY_ROOT
 
 
 def _check_bundle(
@@ -661,7 +665,7 @@ def verify_log(
     checkpoint = trust.open(note)
     if (offered := published_key(source)) != trust.key:
         raise Problem("WRONG_KEY", wanted=_named(trust.key), found=_named(offered))
-    old = seen or Checkpoint(checkpoint.origin, 0, b"")
+    old = seen or Checkpoint(checkpoint.origin, 0, EMPTY_ROOT)
     if quick:
         check_growth(source, old, checkpoint)
         _check_head(source, checkpoint)
@@ -696,7 +700,7 @@ def _named(key: Key) -> str:
 def _check_head(source: Source, checkpoint: Checkpoint) -> None:
     """Raise unless the tiles on the right edge lead to the root."""
     if checkpoint.size == 0:
-        found = hashlib.sha256(b"").digest()
+        found = EMPTY_ROOT
     else:
         found = root_of(0, checkpoint.size, fetch_from(source, checkpoint.size))
     if found != checkpoint.root:
@@ -801,8 +805,8 @@ def verify_receipt(
 
 def verify_disclosure(
     source: Source, trust: Trust, opened: dict[str, Any]
-) -> tuple[Verified, list[int]]:
-    """Return the log and the places of all entries of one subject.
+) -> tuple[Verified, "Finder"]:
+    """Return the log, and what was found in it: the places of all entries of one subject.
 
     The subject's tag is unique (an RSA signature, RFC 9381 section 4), its key is committed where
     it was enrolled, and each entry of the subject carries a code under that key: whoever has the
@@ -825,10 +829,12 @@ def verify_disclosure(
         raise Problem("WRONG_DISCLOSURE", why="it is of a longer log")
     if finder.enrolments != 1:
         raise Problem("WRONG_DISCLOSURE", why=f"{finder.enrolments} enrolments of the subject")
+    if not finder.enrolled:
+        raise Problem("WRONG_DISCLOSURE", why="the key is not the one that the log committed to")
     if set(finder.found) != set(wanted):
         missing = sorted(set(finder.found) ^ set(wanted))
         raise Problem("WRONG_DISCLOSURE", why=f"entries {missing[:5]} differ from what it lists")
-    return verified, finder.found
+    return verified, finder
 
 
 @dataclass(slots=True)
@@ -843,6 +849,10 @@ class Finder:
     found: list[int] = field(default_factory=list)
     enrolments: int = 0
     """Enrolments since the last erasure of this subject."""
+    enrolled: bool = False
+    """Whether the last enrolment committed to this key, under the log's key of subjects."""
+    erasures: list[int] = field(default_factory=list)
+    """Entries by which this subject was erased; what was before them cannot be opened."""
 
     @classmethod
     def of(cls, opened: dict[str, Any]) -> "Finder":
@@ -861,14 +871,13 @@ class Finder:
             return
         facts = json.loads(entry)["facts"]
         if facts.get("subject_erased") == self.tag:
-            self.enrolments, self.found = 0, []
+            self.erasures.append(index)
+            self.enrolments, self.found, self.enrolled = 0, [], False
         if facts.get("subject_enrolment") == self.tag:
             self.enrolments += 1
             committed = hashlib.sha256(self.key_salt + self.key).hexdigest()
-            if facts["subject_key_commitment"] != committed:
-                raise Problem("WRONG_DISCLOSURE", why="the key is not the enrolled one")
-            if facts["subjects_key"] != self.fingerprint:
-                raise Problem("WRONG_DISCLOSURE", why="the key of subjects is not the log's")
+            named = (facts["subject_key_commitment"], facts["subjects_key"])
+            self.enrolled = named == (committed, self.fingerprint)
         commitment = facts.get("subject_commitment", "")
         if facts.get("subject_tag") != subject_code(self.key, commitment):
             return
@@ -1016,8 +1025,8 @@ def _log(given: argparse.Namespace) -> dict[str, Any]:
     told: dict[str, Any] = {"origin": key.name}
     if given.disclosure:
         opened = json.loads(given.disclosure.read_text(encoding="utf-8"))
-        done, found = verify_disclosure(source, trust, opened)
-        told["entries_of_the_subject"] = found
+        done, finder = verify_disclosure(source, trust, opened)
+        told["entries_of_the_subject"], told["erased_at"] = finder.found, finder.erasures
         if seen:
             check_growth(source, seen, done.checkpoint)
     else:

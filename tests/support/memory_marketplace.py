@@ -138,7 +138,7 @@ class MemoryMarketplace:
         }
         domains = {i.domain for i in operation.items}
         left = {d: self.budget(operation.tenant, d) for d in domains}
-        proofs = {r: "c2sp.org/tlog-proof@v1\n" for r in ids.values()}
+        proofs = dict.fromkeys(ids.values(), "c2sp.org/tlog-proof@v1\n")
         return Committed(ids, receipt, left, proofs)
 
     def nothing_read(self, held: Held, attestation: str = "nothing was read") -> None:

@@ -15,6 +15,7 @@ from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.store import use_vault
 from marketplace.audit.vault import Vault
+from marketplace.audit.witnessing import Witnessing, witnesses_from
 from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
@@ -67,6 +68,7 @@ def assemble(
         log,
         Readings(database, clock),
         Openings(database, log, vault, clock),
+        Witnessing(log, witnesses_from(settings.witnesses)),
     )
 
 
@@ -75,7 +77,9 @@ def build(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        services.witnessing.start()
         yield
+        services.witnessing.close()
         services.database.close()
 
     app = FastAPI(

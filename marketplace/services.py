@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from marketplace.audit.openings import Openings
 from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
+from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
 from marketplace.db import Database
 from marketplace.identity.service import Sessions
@@ -24,3 +25,4 @@ class Services:
     log: Log
     readings: Readings
     openings: Openings
+    witnessing: Witnessing

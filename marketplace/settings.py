@@ -16,6 +16,9 @@ class Settings:
     policy: Path
     """`budgets.yaml` of the home if it has one, else the sample."""
 
+    witnesses: str = ""
+    """Who is asked to sign the log's checkpoints: URLs and keys (`LAB_WITNESSES`)."""
+
     @property
     def log(self) -> Path:
         """Return the folder of the published log: static files, its private parts hidden."""
@@ -35,4 +38,5 @@ class Settings:
             database_url=environment.get("LAB_DATABASE_URL")
             or f"sqlite:///{home.resolve() / 'marketplace.db'}",
             policy=own if own.exists() else POLICY,
+            witnesses=environment.get("LAB_WITNESSES", ""),
         )

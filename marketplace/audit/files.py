@@ -28,6 +28,15 @@ def checkpoint(here: Here) -> Response:
     return Response(here.log.head.note, media_type="text/plain; charset=utf-8", headers=BRIEFLY)
 
 
+@router.get("/checkpoint.witnessed")
+def witnessed(here: Here) -> Response:
+    """Return the newest checkpoint that witnesses signed too."""
+    if here.log.witnessed is None:
+        raise _no_such_file()
+    note = here.log.witnessed.note
+    return Response(note, media_type="text/plain; charset=utf-8", headers=BRIEFLY)
+
+
 @router.get("/vkey")
 def vkey(here: Here) -> Response:
     """Return the keys that sign the log, one a line."""

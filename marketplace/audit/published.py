@@ -64,6 +64,7 @@ class Log:
         self.key = Key.parse(note.vkey(signers[0]))
         self._turn = threading.Lock()
         self._failed = False
+        self.witnessed: Head | None = None
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._stamp: tuple[int, int] | None = None
@@ -71,6 +72,7 @@ class Log:
             self._replace("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
             self.head, self._growth = self._checked()
             self._integrate()
+        self.witnessed = self._published("checkpoint.witnessed")
 
     def wait(self, index: int) -> None:
         """Return when the published log holds entry `index`; LOG_UNAVAILABLE if it cannot."""
@@ -86,9 +88,25 @@ class Log:
             with self._turn:
                 self._catch_up()
 
-    def proof(self, index: int) -> str:
-        """Return the `tlog-proof` of an entry, the entry inside; ValueError if there is none."""
+    def attach(self, witnessed: Head) -> None:
+        """Publish a checkpoint with the lines of witnesses under it."""
+        with self._turn, self._alone():
+            self._replace("checkpoint.witnessed", witnessed.note.encode())
+            self._follow()
+            if self.head.checkpoint == witnessed.checkpoint:
+                self._replace("checkpoint", witnessed.note.encode())
+                self._stamp = self._stamp_now()
+                self.head = witnessed
+        self.witnessed = witnessed
+
+    def proof(self, index: int, *, witnessed: bool = False) -> str:
+        """Return the `tlog-proof` of an entry, the entry inside; ValueError if there is none.
+
+        With `witnessed`, under the checkpoint that witnesses signed if it covers the entry.
+        """
         head = self.head
+        if witnessed and self.witnessed and index < self.witnessed.checkpoint.size:
+            head = self.witnessed
         path = tree.inclusion_proof(index, head.checkpoint.size, self.fetch(head.checkpoint.size))
         with self._database.reading() as connection:
             entry = store.entry(connection, index)
@@ -145,16 +163,16 @@ class Log:
         for tile in before.outgrown(growth.size):
             shutil.rmtree((self.folder / tile.path).parent, ignore_errors=True)
 
-    def _published(self) -> Head | None:
+    def _published(self, name: str = "checkpoint") -> Head | None:
         try:
-            data = (self.folder / "checkpoint").read_bytes()
+            data = (self.folder / name).read_bytes()
         except FileNotFoundError:
             return None
         try:
             return Head(open_checkpoint(data, self.key), data.decode())
         except Problem as problem:
             raise LogDamagedError(
-                f"{self.folder}/checkpoint is not this log's word: {problem.en}"
+                f"{self.folder}/{name} is not this log's word: {problem.en}"
             ) from problem
 
     def _load(self, checkpoint: Checkpoint) -> Growth:

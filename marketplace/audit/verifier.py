@@ -148,7 +148,7 @@ def _shown(value: object) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)[:300]
 
 
-def _number(text: str) -> int | None:
+def decimal(text: str) -> int | None:
     """Return an ASCII decimal without leading zeros, below 2**63."""
     if not re.fullmatch(r"0|[1-9][0-9]{0,18}", text, re.ASCII):
         return None
@@ -156,7 +156,7 @@ def _number(text: str) -> int | None:
     return value if value < 1 << 63 else None
 
 
-def _unbase64(text: str) -> bytes | None:
+def unbase64(text: str) -> bytes | None:
     """Return what standard base64 in its only spelling stands for."""
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
@@ -197,7 +197,7 @@ class Checkpoint:
         lines = text.decode().split("\n")[:-1]
         if len(lines) < 3 or not all(lines):  # noqa: PLR2004  # origin, size, root
             raise Problem("BAD_CHECKPOINT", why="it needs origin, size and root, no empty line")
-        size, root = _number(lines[1]), _unbase64(lines[2])
+        size, root = decimal(lines[1]), unbase64(lines[2])
         if size is None:
             raise Problem("BAD_CHECKPOINT", why="the size is not a plain decimal number")
         if root is None or len(root) != HASH_BYTES:
@@ -225,7 +225,7 @@ class Key:
         parts = text.strip("\n").split("+", 2)
         if len(parts) != 3 or not parts[0] or re.search(r"[\s+]", parts[0]):  # noqa: PLR2004
             raise Problem("BAD_KEY", why="it is <name>+<id>+<base64>")
-        data = _unbase64(parts[2])
+        data = unbase64(parts[2])
         lengths = {ED25519: 32, COSIGNATURE: 32, ML_DSA_44: 1312}
         if not data or lengths.get(data[0]) != len(data) - 1:
             raise Problem("BAD_KEY", why="its type is unknown here, or its length is wrong")
@@ -290,7 +290,7 @@ class Note:
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:
     match = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/=]+)", line)
-    data = _unbase64(match[2]) if match else None
+    data = unbase64(match[2]) if match else None
     if match is None or data is None or len(data) <= 4:  # noqa: PLR2004  # the key id comes first
         raise Problem("BAD_NOTE", why="a signature line is not — name base64")
     return match[1], data[:4], data[4:]
@@ -662,7 +662,10 @@ def verify_log(
 ) -> Verified:
     """Return what a log shows; a `Problem` at the first thing that is wrong."""
     note = source.read("checkpoint")
-    checkpoint = trust.open(note)
+    checkpoint = open_checkpoint(note, trust.key)
+    witnessed = _witnessed(source, trust, note)
+    if witnessed != checkpoint:
+        check_growth(source, witnessed, checkpoint)
     if (offered := published_key(source)) != trust.key:
         raise Problem("WRONG_KEY", wanted=_named(trust.key), found=_named(offered))
     old = seen or Checkpoint(checkpoint.origin, 0, EMPTY_ROOT)
@@ -679,6 +682,20 @@ def verify_log(
     if isinstance(source, Directory):
         _check_strays(source, checkpoint.size)
     return Verified(checkpoint, note, checkpoint.size if with_entries else 0)
+
+
+def _witnessed(source: Source, trust: Trust, note: bytes) -> Checkpoint:
+    """Return the newest checkpoint that enough witnesses signed."""
+    try:
+        return trust.open(note)
+    except Problem as problem:
+        if problem.code != "TOO_FEW_WITNESSES":
+            raise
+        try:
+            older = source.read("checkpoint.witnessed")
+        except Problem:
+            raise problem from None
+        return trust.open(older)
 
 
 def published_key(source: Source) -> Key:
@@ -764,13 +781,13 @@ class Receipt:
             raise Problem("BAD_PROOF", why="it is not a c2sp.org/tlog-proof@v1")
         entry = None
         if lines and lines[0].startswith("extra "):
-            entry = _unbase64(lines.pop(0).removeprefix("extra "))
+            entry = unbase64(lines.pop(0).removeprefix("extra "))
             if entry is None:
                 raise Problem("BAD_PROOF", why="its extra line is not base64")
         if not lines or not lines[0].startswith("index "):
             raise Problem("BAD_PROOF", why="it names no index")
-        index = _number(lines.pop(0).removeprefix("index "))
-        path = [_unbase64(line) for line in lines]
+        index = decimal(lines.pop(0).removeprefix("index "))
+        path = [unbase64(line) for line in lines]
         if index is None or len(path) > MAX_PATH:
             raise Problem("BAD_PROOF", why="its index or the number of its hashes cannot be")
         hashes = tuple(h for h in path if h is not None and len(h) == HASH_BYTES)

@@ -73,7 +73,7 @@ def receipt(database: Database, published: Log, tenant: str, name: str) -> dict[
                 "entry_b64": base64.b64encode(entry).decode(),
                 "leaf_hash": tree.leaf_hash(entry).hex(),
                 "proof": [h.hex() for h in path],
-                "tlog_proof": published.proof(r.entry_index),
+                "tlog_proof": published.proof(r.entry_index, witnessed=True),
             }
             for r, entry, path in zip(releases, entries, paths, strict=True)
         ],

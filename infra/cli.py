@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -95,8 +96,22 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _audit(given: argparse.Namespace) -> int:
-    module = {"verify": "verifier", "reconcile": "reconcile"}[given.what]
-    return _python(f"marketplace.audit.{module}", *given.rest)
+    if given.what == "verify":
+        return _python("marketplace.audit.verifier", *given.rest)
+    parser = argparse.ArgumentParser(prog="lab audit reconcile")
+    parser.add_argument("--home", metavar="DIR", help="default: LAB_HOME, else .lab")
+    parser.add_argument("--json", action="store_true")
+    wanted = parser.parse_args(given.rest)
+    home = ("--home", str(home_from(wanted.home).root))
+    more = (*home, "--json") if wanted.json else home
+    showing = (sys.executable, "-P", "-m", "sandbox.lake", "tables", "--json", *home)
+    lake = subprocess.run(showing, check=False, stdout=subprocess.PIPE)
+    if lake.returncode:
+        return _python("marketplace.audit.reconcile", *more)
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(lake.stdout)
+        file.flush()
+        return _python("marketplace.audit.reconcile", *more, "--lake", file.name)
 
 
 def _bench(given: argparse.Namespace) -> int:

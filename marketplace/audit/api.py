@@ -82,7 +82,7 @@ class OpeningBody(GroundBody):
     """What to open: some entries, or all of one subject; with the administrator's own key."""
 
     key: Annotated[str, Field(min_length=1, max_length=200, repr=False)]
-    entries: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST)] = Field(
+    entries: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], Field(max_length=MOST)] = Field(
         default_factory=list
     )
     subject: Annotated[str, Field(max_length=200)] = ""

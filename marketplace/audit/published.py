@@ -61,17 +61,21 @@ class Log:
     ) -> None:
         """Open the folder, check it against the database, and catch up; LogDamagedError if not."""
         self._database, self.folder, self._signers, self._clock = database, folder, signers, clock
+        store.prepare(database)
         self.key = Key.parse(note.vkey(signers[0]))
         self._turn = threading.Lock()
-        self._failed = False
+        self._failed, self._stopped = False, ""
         self.witnessed: Head | None = None
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._stamp: tuple[int, int] | None = None
         with self._alone():
             self._replace("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
-            self.head, self._growth = self._checked()
-            self._integrate()
+            try:
+                self.head, self._growth = self._checked()
+                self._integrate()
+            except store.MissingEntryError as error:
+                raise LogDamagedError(str(error)) from error
         self.witnessed = self._published("checkpoint.witnessed")
 
     def wait(self, index: int) -> None:
@@ -84,6 +88,8 @@ class Log:
 
     def check(self) -> None:
         """Raise LOG_UNAVAILABLE while the log cannot be written, before anything is decided."""
+        if self._stopped:
+            raise _damaged(self._stopped)
         if self._failed:
             with self._turn:
                 self._catch_up()
@@ -128,7 +134,20 @@ class Log:
         except OSError as error:
             self._failed = True
             raise _unavailable() from error
+        except (LogDamagedError, store.MissingEntryError) as error:
+            self._failed = True
+            raise _damaged(str(error)) from error
         self._failed = False
+
+    def refresh(self) -> Head:
+        """Return the newest checkpoint that any process over this home has published."""
+        with self._turn:
+            self._catch_up()
+        return self.head
+
+    def stop(self, why: str) -> None:
+        """Decide nothing more in this process: somebody outside knows better."""
+        self._stopped = why
 
     def _follow(self) -> None:
         """Take over what another process has published since."""
@@ -278,4 +297,13 @@ def _unavailable() -> MarketplaceError:
         "charged stays charged; the same operation gives its answer when the log goes on.",
         "审计日志暂时无法写入（磁盘是否已满？），因此不发布任何结果。已扣预算保留；日志恢复后，"
         "以同一操作即可取得结果。",
+    )
+
+
+def _damaged(why: str) -> MarketplaceError:
+    return MarketplaceError(
+        "LOG_DAMAGED",
+        f"The audit log and what is known of it disagree, so nothing is decided: {why}. Ask the "
+        "audit administrator.",
+        "审计日志与已知记录不一致，因此不作任何决定。请联系审计管理员。",
     )

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     ForeignKey,
+    Integer,
     LargeBinary,
     Row,
     String,
@@ -62,7 +63,15 @@ subject_keys = Table(
 )
 
 
+turns = Table(
+    "log_turns",
+    db.metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    comment="one row: who holds it appends, so that places have no gap",
+)
+
 # Every decision runs these, so they are put together once.
+_TURN = select(turns.c.id).where(turns.c.id == 1).with_for_update()
 _SIZE = select(func.coalesce(func.max(db.entries.c.index) + 1, 0))
 _ENTRY = insert(db.entries)
 _SEALED = insert(sealed_texts)
@@ -73,6 +82,10 @@ _FROM = (
     .order_by(db.entries.c.index)
     .limit(bindparam("most"))
 )
+
+
+class MissingEntryError(Exception):
+    """The database lost an entry: the log cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,9 @@ def append(
     bound: dict[str, str] | None = None,
 ) -> Appended:
     """Append one entry to the open transaction; `bound` texts enter as salted commitments."""
-    # Writers are serialised, so the next index is free until this transaction ends.
+    # SQLite has one writer; elsewhere the row is held until this transaction ends.
+    if connection.dialect.name != "sqlite" and connection.execute(_TURN).first() is None:
+        raise MissingEntryError("the log was not opened on this database")
     index, vault = size(connection), _vault(connection)
     committed = {k: Commitment(secrets.token_bytes(16), text) for k, text in (bound or {}).items()}
     hidden: dict[str, Plain] = {f"{k}_commitment": c.digest for k, c in committed.items()}
@@ -118,6 +133,13 @@ def append(
             ],
         )
     return Appended(index, hashed)
+
+
+def prepare(database: db.Database) -> None:
+    """Make the row that writers take turns by, where there is none yet."""
+    with database.writing() as connection:
+        if connection.execute(_TURN).first() is None:
+            connection.execute(insert(turns).values(id=1))
 
 
 def use_vault(database: db.Database, vault: Vault) -> None:
@@ -151,10 +173,10 @@ def entry(connection: Connection, index: int) -> bytes:
 
 
 def entries_from(connection: Connection, start: int, most: int) -> list[bytes]:
-    """Return up to `most` entries from `start` on; AssertionError if one is missing."""
+    """Return up to `most` entries from `start` on; MissingEntryError if one is missing."""
     rows = connection.execute(_FROM, {"start": start, "most": most}).all()
     if [r[0] for r in rows] != list(range(start, start + len(rows))):
-        raise AssertionError(f"an entry after {start} is missing from the database")
+        raise MissingEntryError(f"an entry from {start} on is missing from the database")
     return [bytes(r[1]) for r in rows]
 
 

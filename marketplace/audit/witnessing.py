@@ -89,8 +89,15 @@ class Witnessing:
             answer = self._post(http, witness, head)
             if answer.status_code == CONFLICT:
                 size = decimal(answer.text.rstrip("\n"))
-                if size is None or size > head.checkpoint.size:
-                    log.error("witness.knows_more", extra={"url": witness.url})
+                if size is None:
+                    return []
+                if size > self._log.refresh().checkpoint.size:
+                    # This home was put back to an older state, all of it (attack E17).
+                    log.error("witness.knows_more", extra={"url": witness.url, "size": size})
+                    self._log.stop(
+                        f"{witness.url} has signed {size} entries, and this log has "
+                        f"{head.checkpoint.size}: the home was put back to an older state"
+                    )
                     return []
                 self._sizes[witness.url] = size
                 answer = self._post(http, witness, head)

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from marketplace import db
-from marketplace.audit import note, tree
+from marketplace.audit import note, store, tree
 from marketplace.audit.published import LogDamagedError
 from marketplace.audit.verifier import Directory, Key, Trust, open_checkpoint, verify_log
 from marketplace.db import GROUP_SECONDS
+from marketplace.errors import MarketplaceError
 from tests.support.logs import append, entry, insert_entries, make_log, opened, signer
 
 KEY = Key.parse(note.vkey(signer()))
@@ -128,8 +129,21 @@ def test_a_checkpoint_that_goes_back_under_a_running_lab_stops_it(tmp_path: Path
         old = (log.folder / "checkpoint").read_bytes()
         append(database)
         (log.folder / "checkpoint").write_bytes(old)
-        with pytest.raises(LogDamagedError, match="went back"):
-            append(database)
+        for _ in range(2):
+            with pytest.raises(MarketplaceError, match="went back"):
+                append(database)
+        with database.reading() as connection:
+            assert store.size(connection) == 3  # the second was refused before it was decided
+
+
+def test_a_database_that_loses_an_entry_under_a_running_lab_stops_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "a") as (database, _):
+        append(database)
+        insert_entries(database, 2, 3)  # entry 1 is missing
+        for _ in range(2):
+            with pytest.raises(MarketplaceError) as caught:
+                append(database)
+            assert caught.value.code == "LOG_DAMAGED"
 
 
 def test_decisions_that_queue_up_share_a_commit_and_a_checkpoint(tmp_path: Path) -> None:

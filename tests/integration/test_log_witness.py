@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from marketplace.audit.verifier import (
 )
 from marketplace.audit.witness import Witness, open_witness_keys
 from marketplace.audit.witnessing import Known, Witnessing, witnesses_from
+from marketplace.errors import MarketplaceError
 from tests.support.logs import ROOT, append, insert_entries, opened, signer
 from tests.support.marketplace import free_port, make_home, running
 
@@ -179,6 +181,25 @@ def test_the_log_publishes_what_a_running_witness_signed(tmp_path: Path) -> None
 def _text(key: Key) -> str:
     data = base64.b64encode(bytes([key.kind]) + key.public).decode()
     return f"{key.name}+{key.id.hex()}+{data}"
+
+
+def test_a_whole_home_that_was_put_back_is_stopped_by_its_witness(tmp_path: Path) -> None:
+    home, copy = tmp_path / "a", tmp_path / "copy"
+    with serving(tmp_path / "witness", note.vkey(signer())) as url:
+        with opened(home) as (database, log):
+            append(database)
+        shutil.copytree(home, copy)
+        with opened(home) as (database, log):
+            append(database)
+            known = [Known(url, keys(tmp_path))]
+            assert Witnessing(log, known).submit() == 2
+        shutil.rmtree(home)
+        shutil.copytree(copy, home)
+        with opened(home) as (database, log):  # consistent in itself, so it starts
+            assert Witnessing(log, known).submit() == 0
+            with pytest.raises(MarketplaceError, match="put back to an older state") as caught:
+                append(database)
+            assert caught.value.code == "LOG_DAMAGED"
 
 
 def test_lines_of_strangers_are_not_published(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ class Log:
         """Return where the log stands, every tile compared with the database's entries."""
         found = self._published()
         head = found or Head(Checkpoint(self.key.name, 0, tree.EMPTY_ROOT), "")
-        growth, wanted = Growth(), head.checkpoint.size
+        growth, wanted, torn = Growth(), head.checkpoint.size, list[tuple[Tile, bytes]]()
         with self._database.reading() as connection:
             have = store.size(connection)
             if have < wanted:
@@ -221,24 +221,28 @@ class Log:
             for start in range(0, wanted, GROUP):
                 entries = store.entries_from(connection, start, min(GROUP, wanted - start))
                 for tile, data in growth.add(entries, partial=start + GROUP >= wanted):
-                    self._compare(tile, data)
+                    if not self._is_right(tile, data):
+                        torn.append((tile, data))
         if growth.root() != head.checkpoint.root:
             raise LogDamagedError(
                 "the database's entries are not the ones that the log signed: the database was "
                 "changed. Restore the newest backup, or ask the audit administrator."
             )
+        # Only what leads to the signed root is written: whatever else is there is evidence.
+        for tile, data in torn:
+            self._write(tile.path, data)
         return head, growth
 
-    def _compare(self, tile: Tile, data: bytes) -> None:
-        """Raise if a file differs; write one that is missing (cut off by a power failure)."""
-        path = self.folder / tile.path
-        if not path.exists():
-            self._write(tile.path, data)
-        elif path.read_bytes() != data:
-            if tile.width < WIDTH:  # never forced to disk, so it may be torn
-                self._write(tile.path, data)
-                return
-            raise LogDamagedError(f"{path} does not hold the database's entries")
+    def _is_right(self, tile: Tile, data: bytes) -> bool:
+        """Whether a file is as it should be; raise if it was changed, not just torn or lost."""
+        try:
+            found = (self.folder / tile.path).read_bytes()
+        except FileNotFoundError:
+            return False
+        # Partial tiles are never forced to disk, so a power failure may tear them.
+        if found != data and tile.width == WIDTH:
+            raise LogDamagedError(f"{tile.path} does not hold the database's entries")
+        return found == data
 
     def _write(self, name: str, data: bytes, *, durable: bool = False) -> None:
         """Write a tile; nobody reads it before a checkpoint covers it, so not by a rename."""

@@ -431,6 +431,41 @@ def test_k24_when_the_disk_is_full_nothing_is_released_and_later_all_is_there(
         verify_log(Directory(settings.log), Trust(market.log.key))
 
 
+def test_a_signed_root_that_the_files_do_not_lead_to_is_found(tmp_path: Path) -> None:
+    folder = make_log(tmp_path / "a", SIZE)
+    forged = Checkpoint(signer().name, SIZE, b"r" * 32)
+    (folder / "checkpoint").write_text(note.signed(forged, (signer(),), 0))
+    for quick in (False, True):
+        with pytest.raises(Problem) as caught:
+            verify_log(Directory(folder), TRUST, quick=quick)
+        assert caught.value.code == "WRONG_ROOT"
+
+
+def test_a_hash_above_the_leaves_that_does_not_follow_is_found(tmp_path: Path) -> None:
+    folder = make_log(tmp_path / "a", 600)
+    path = folder / "tile" / "1" / "000.p" / "2"
+    path.write_bytes(path.read_bytes()[:32] + b"x" * 32)
+    assert code_of(lambda: verify_log(Directory(folder), TRUST)) == "WRONG_TILE"
+
+
+def test_a_folder_that_offers_another_key_is_found(tmp_path: Path) -> None:
+    folder = make_log(tmp_path / "a", 3)
+    other = note.vkey(note.Ed25519Signer(signer().name, b"o" * 32))
+    (folder / "vkey").write_text(other + "\n")
+    assert code_of(lambda: verify_log(Directory(folder), TRUST)) == "WRONG_KEY"
+    state = tmp_path / "state.json"
+    (folder / "vkey").write_text(note.vkey(signer()) + "\n")
+    assert verify(folder, "--state", state).returncode == 0
+    done = verify(folder, "--state", state, "--vkey", other)
+    assert (done.returncode, "WRONG_KEY" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x00", "\t", "\r"])
+def test_a_note_with_a_control_character_is_not_shown_to_anyone(character: str) -> None:
+    text = f"{GOOD}an extension{character}\n"
+    assert code_of(lambda: open_checkpoint(resigned(text), TRUST.key)) == "BAD_NOTE"
+
+
 def test_e17_a_database_that_was_put_back_does_not_start(tmp_path: Path) -> None:
     settings = make_home(tmp_path / "home")
     with parts(settings) as market:

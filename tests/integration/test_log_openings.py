@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from marketplace.audit import store, verifier
 from marketplace.audit.entry import Event
@@ -196,6 +196,16 @@ def test_a_subject_that_comes_back_after_erasure_is_complete_from_then_on(
     disclosure = opened(market, settings)
     (index,) = check(market, disclosure)
     assert entries(market)[index]["event"] == Event.RESERVATION_MADE
+
+
+def test_a_subject_that_was_enrolled_twice_is_not_complete(
+    market: Services, settings: Settings
+) -> None:
+    with market.database.writing() as connection:  # as if to hide what came before
+        connection.execute(delete(store.subject_keys))
+    market.releases.reserve(ask("second-life"))
+    with pytest.raises(Problem, match="2 enrolments"):
+        check(market, opened(market, settings))
 
 
 def test_a_purge_drops_what_is_old_enough_and_nothing_else(settings: Settings) -> None:

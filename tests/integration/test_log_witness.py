@@ -102,6 +102,8 @@ def test_a_witness_refuses_everything_else_with_the_specified_status(
         (409, body(99, growth(log, 99, 200), at(log, 200))),
         (409, body(100, [], note.signed(split, (signer(),), 0))),
         (422, body(100, good[:-1], at(log, 200))),
+        (422, body(100, [b"h" * 32, *good], at(log, 200))),
+        (422, body(100, [*good, b"h" * 32], at(log, 200))),
         (422, body(100, [], at(log, 200))),
         (422, body(100, good, note.signed(other, (signer(),), 0))),
         (422, body(100, good, at(log, 100))),

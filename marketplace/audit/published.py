@@ -29,6 +29,7 @@ from marketplace.audit.verifier import (
     Problem,
     fetch_from,
     open_checkpoint,
+    published_key,
 )
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
@@ -70,12 +71,13 @@ class Log:
         self._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._stamp: tuple[int, int] | None = None
         with self._alone():
-            self._replace("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
+            self._check_key()
             try:
                 self.head, self._growth = self._checked()
                 self._integrate()
             except store.MissingEntryError as error:
                 raise LogDamagedError(str(error)) from error
+            self._replace("vkey", "".join(note.vkey(s) + "\n" for s in signers).encode())
         self.witnessed = self._published("checkpoint.witnessed")
 
     def wait(self, index: int) -> None:
@@ -205,6 +207,20 @@ class Log:
             raise LogDamagedError("the tiles do not lead to the published checkpoint")
         return growth
 
+    def _check_key(self) -> None:
+        """Raise if the folder is another key's: a lost key does not become a new one unseen."""
+        try:
+            published = published_key(Directory(self.folder))
+        except Problem as problem:
+            if problem.code == "MISSING_FILE":
+                return
+            raise LogDamagedError(f"{self.folder}/vkey is not a key: {problem.en}") from problem
+        if published != self.key:
+            raise LogDamagedError(
+                f"{self.folder} was signed by {published.name}+{published.id.hex()}, and the key "
+                f"here is {self.key.name}+{self.key.id.hex()}. Put the log's own key back."
+            )
+
     def _checked(self) -> tuple[Head, Growth]:
         """Return where the log stands, every tile compared with the database's entries."""
         found = self._published()
@@ -275,8 +291,10 @@ class Log:
         return status.st_mtime_ns, status.st_ino
 
     def close(self) -> None:
-        """Let go of the folder."""
-        os.close(self._lock)
+        """Let go of the folder; a second call does nothing."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -485,10 +485,22 @@ def test_e17_a_database_that_was_put_back_does_not_start(tmp_path: Path) -> None
 def test_the_checkpoint_of_another_key_does_not_start(tmp_path: Path) -> None:
     make_log(tmp_path / "a", 3)
     other = note.Ed25519Signer(signer().name, os.urandom(32))
-    with (
-        pytest.raises(LogDamagedError, match="not this log's word"),
-        opened(tmp_path / "a", (other,)),
-    ):
+    before = (tmp_path / "a" / "log" / "vkey").read_text()
+    for _ in range(2):
+        with (
+            pytest.raises(LogDamagedError, match="own key back"),
+            opened(tmp_path / "a", (other,)),
+        ):
+            pass
+        (tmp_path / "a" / "log" / "checkpoint").unlink(missing_ok=True)
+    assert (tmp_path / "a" / "log" / "vkey").read_text() == before
+
+
+def test_the_checkpoint_of_another_log_does_not_start(tmp_path: Path) -> None:
+    folder, other = make_log(tmp_path / "a", 3), note.Ed25519Signer("log.example/b", b"b" * 32)
+    text = note.signed(seen(folder), (other,), 0)
+    (folder / "checkpoint").write_text(text)
+    with pytest.raises(LogDamagedError, match="not this log's word"), opened(tmp_path / "a"):
         pass
 
 

@@ -4,8 +4,8 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from infra.errors import LabError
 from infra.home import Home
@@ -14,9 +14,6 @@ PROBE_SECONDS = 2.0
 
 _HTTP2_OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """Client preface and an empty SETTINGS frame. Source: RFC 9113, sections 3.4 and 6.5."""
-
-_STARTS_JVMS = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
-"""gRPC's fork handlers break a JVM that is started while the server serves (2 of 3 starts)."""
 
 _FRAME_HEADER_BYTES, _FRAME_TYPE, _SETTINGS = 9, 3, 4
 
@@ -30,8 +27,6 @@ class Service:
     port: int
     is_ready: Callable[[int], bool]
     """Given the port, whether the service answers there in its own protocol."""
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables besides the supervisor's own."""
 
 
 def services_of(home: Home, port: int, gateway_port: int) -> tuple[Service, ...]:
@@ -46,7 +41,7 @@ def services_of(home: Home, port: int, gateway_port: int) -> tuple[Service, ...]
     )
     return (
         Service("marketplace", marketplace, port, answers_http),
-        Service("gateway", gateway, gateway_port, answers_http2, _STARTS_JVMS),
+        Service("gateway", gateway, gateway_port, answers_http2),
     )
 
 

@@ -90,7 +90,6 @@ class Supervisor:
         with log.open("ab") as output:
             child = subprocess.Popen(
                 service.command,
-                env={**os.environ, **service.settings},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -23,6 +23,7 @@ from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import FILE, Directory
+from marketplace.portal.pages import portal
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
@@ -72,7 +73,7 @@ def assemble(
     )
 
 
-def build(services: Services) -> FastAPI:
+def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     """Return the HTTP application over its parts."""
 
     @asynccontextmanager
@@ -100,6 +101,8 @@ def build(services: Services) -> FastAPI:
     app.add_middleware(LimitedBody)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
+    # Last: whatever is no path of the API is the portal's.
+    app.mount("/", portal(services, clock))
     return app
 
 

@@ -5,6 +5,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Tests serve gRPC and start Spark in one process, as the gateway does, and it sets the same: with
+# gRPC's own fork handlers some of those starts fail.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 # Small and the same on every run, so that a red build is red for everybody; LAB_FULL=1 searches.
 settings.register_profile(
     "small",

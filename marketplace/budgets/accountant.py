@@ -11,6 +11,12 @@ from typing import Any
 
 MICRO = 1_000_000
 
+SLACK = 1e-9
+"""Relative rounding allowed between our own formula and the library's certified figure."""
+
+DELTA_SLACK = 1e-6
+"""The same for the tail sums behind delta."""
+
 
 class UnknownMechanismError(ValueError):
     """Parameters that no formula here fits: the accountant cannot vouch for the release."""
@@ -42,6 +48,22 @@ def cost(draws: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     if not noised:
         raise UnknownMechanismError("a release without any noise")
     return micro_rho, delta
+
+
+def underpaid(draws: Any, micro_rho: int, delta_1e12: int) -> tuple[str, ...]:  # noqa: ANN401  # JSON
+    """Return what is wrong between a release's draws and what was charged for it."""
+    if not isinstance(draws, list) or not all(isinstance(each, dict) for each in draws):
+        return ("its draws are not a list of parameters",)
+    try:
+        spent, delta = cost(draws)
+    except UnknownMechanismError as error:
+        return (str(error),)
+    found = []
+    if spent > micro_rho * (1 + SLACK):
+        found.append(f"its noise costs {spent:.6f} micro-rho, charged {micro_rho}")
+    if delta > delta_1e12 * (1 + DELTA_SLACK):
+        found.append(f"its delta is {delta:.6f}e-12, charged {delta_1e12}e-12")
+    return tuple(found)
 
 
 def threshold_delta(tau: int, scale: float, groups: int) -> float:

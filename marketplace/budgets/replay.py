@@ -17,17 +17,11 @@ from sqlalchemy import Connection, select
 from marketplace import db
 from marketplace.audit import tree
 from marketplace.audit.entry import Event
-from marketplace.budgets.accountant import UnknownMechanismError, cost
+from marketplace.budgets.accountant import underpaid
 from marketplace.budgets.store import COHORT
 
 Account = tuple[str, int, str]
 """Domain, cohort, tenant (empty for the cohort's own cap)."""
-
-SLACK = 1e-9
-"""Relative rounding allowed between our own formula and the library's certified figure."""
-
-DELTA_SLACK = 1e-6
-"""The same for the tail sums behind delta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +125,8 @@ def _underpaid(name: str, facts: dict[str, Any], charge: dict[str, Any] | None) 
         return
     if (charge["domain"], charge["cohorts"]) != (facts["domain"], facts["cohorts"]):
         yield f"release {name}: it was paid for by other cohorts than it reads"
-    try:
-        micro_rho, delta = cost(facts["draws"])
-    except UnknownMechanismError as error:
-        yield f"release {name}: {error}"
-        return
-    if micro_rho > charge["micro_rho"] * (1 + SLACK):
-        yield f"release {name}: its noise costs {micro_rho:.6f}, charged {charge['micro_rho']}"
-    if delta > charge["delta_1e12"] * (1 + DELTA_SLACK):
-        yield f"release {name}: delta {delta:.6f}e-12, charged {charge['delta_1e12']}e-12"
+    for lacking in underpaid(facts["draws"], charge["micro_rho"], charge["delta_1e12"]):
+        yield f"release {name}: {lacking}"
 
 
 def _compare_releases(connection: Connection, recorded: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -39,7 +39,11 @@ class Directory:
 
     def person(self, token: str) -> Person | None:
         """Return the holder of a token, or None."""
-        return self._current().people.get(token_hash(token))
+        return self.holder(token_hash(token))
+
+    def holder(self, token_sha256: str) -> Person | None:
+        """Return the holder of the token with this hash, or None."""
+        return self._current().people.get(token_sha256)
 
     def is_member(self, user: str, tenant: str) -> bool:
         """Whether the user still exists, is not revoked, and belongs to that organisation."""

@@ -165,7 +165,7 @@ def receipt(receipt_id: str, here: Here, caller: Caller) -> dict[str, Any]:
 
 def _item(body: ItemBody) -> Item:
     cost = Budget(body.micro_rho, body.delta_1e12)
-    return Item(body.digest, body.domain, tuple(body.cohorts), cost, body.mechanism)
+    return Item(body.digest, body.domain, tuple(sorted(body.cohorts)), cost, body.mechanism)
 
 
 def _bytes(text: str) -> bytes:

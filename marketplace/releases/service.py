@@ -16,6 +16,7 @@ from marketplace.audit import store as log
 from marketplace.audit.entry import Event, Plain
 from marketplace.audit.published import Log
 from marketplace.budgets import store as ledger
+from marketplace.budgets.accountant import underpaid
 from marketplace.budgets.model import BudgetPolicy
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
@@ -177,7 +178,12 @@ class Releases:
 
     def _again(self, connection: Connection, held: StoredReservation, ask: Ask) -> Reservation:
         """Return the same reservation; an open one goes over to the new caller."""
-        if held.plan_digest != ask.plan_digest or held.user != ask.user:
+        wanted = store.items(connection, held.id)
+        # The price is part of the question: else a second session could take over a cheap
+        # reservation under the same id and draw less noise than was paid for.
+        asked = (ask.user, ask.plan_digest, ask.purpose, ask.epsilon, ask.tables)
+        kept = (held.user, held.plan_digest, held.purpose, held.epsilon, held.tables)
+        if asked != kept or tuple(i.item for i in wanted) != ask.items:
             raise refusals.another_question()
         if held.state in (State.FAILED, State.REFUNDED):
             raise refusals.closed(held.state)
@@ -186,8 +192,7 @@ class Releases:
             token = secrets.token_hex(32)
             store.hand_over(connection, held, token)
         found = tuple(
-            ReservedItem(i.item.digest, i.release_id, i.charged_micro_rho)
-            for i in store.items(connection, held.id)
+            ReservedItem(i.item.digest, i.release_id, i.charged_micro_rho) for i in wanted
         )
         return Reservation(held.id, token, held.state, found)
 
@@ -324,6 +329,10 @@ def _release_facts(
         draws: Plain = json.loads(made.draws)
     except ValueError as error:
         raise refusals.malformed("the parameters of the draws are not JSON") from error
+    paid = item.item.cost
+    lacking = underpaid(draws, paid.micro_rho, paid.delta_1e12)
+    if lacking:
+        raise refusals.malformed(f"the release was not recorded: {lacking[0]}")
     return {
         "release": release_id,
         "reservation": held.id,

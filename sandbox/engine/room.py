@@ -4,7 +4,7 @@ The choice reads public facts only. Spark starts in the background and serves wh
 embedded engine answers from the first second.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -70,34 +70,55 @@ class EngineRoom:
         """Refuse, before anything is charged, what an engine could not run."""
         check_supported(plan.exact, facts.tables)
 
-    def exact(
+    def prepare(
         self,
         engine: str,
         plan: ReleasePlan,
         facts: PublicFacts,
         frames: Mapping[str, pa.Table],
         cancelled: Callable[[], bool],
-    ) -> Exact:
-        """Certify the compiled plan, run it, and return exact bounded integers."""
+    ) -> Callable[[], Exact]:
+        """Certify the compiled plan; the function returned runs it to exact bounded integers."""
         runner = self.embedded if engine == DUCKDB else self.spark
         if runner is None:
             raise EngineFailure
-        sources = {
-            name: TableSource(
-                facts.tables[name], self.lake.local_files(name, facts.tables[name].version)
-            )
-            for name in plan.tables
-        }
-        table = runner.run(
-            plan.exact, sources, claim=claim_of(plan), frames=frames, cancelled=cancelled
+        tables = {name: facts.tables[name] for name in plan.tables}
+        run = runner.prepare(
+            plan.exact,
+            tables,
+            LakeSources(self.lake, tables),
+            claim=claim_of(plan),
+            frames=frames,
+            cancelled=cancelled,
         )
-        return table.exact()
+        return lambda: run().exact()
 
     def public(
         self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
     ) -> "PublicRooms":
         """Return a runner over the public tables among `tables` and these frames."""
         return PublicRooms(self, tables, frames)
+
+
+class LakeSources(Mapping[str, TableSource]):
+    """The tables of one question; a table's files are decrypted when it is first asked for."""
+
+    def __init__(self, lake: Lake, facts: Mapping[str, TableFacts]) -> None:
+        """Locate nothing yet."""
+        self._lake, self._facts = lake, facts
+
+    def __getitem__(self, name: str) -> TableSource:
+        """Return a table version with its files, decrypted."""
+        facts = self._facts[name]
+        return TableSource(facts, self._lake.local_files(name, facts.version))
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over names."""
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        """Return the number of tables."""
+        return len(self._facts)
 
 
 class PublicRooms:
@@ -107,18 +128,9 @@ class PublicRooms:
         self, room: EngineRoom, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
     ) -> None:
         """Look files up only when a plan reads them."""
-        self._room, self._facts = room, tables
-        self._sources: dict[str, TableSource] | None = None
-        self._engine = PublicEngine(room.database, self._found, frames)
-
-    def _found(self) -> Mapping[str, TableSource]:
-        if self._sources is None:
-            self._sources = {
-                name: TableSource(facts, self._room.lake.local_files(name, facts.version))
-                for name, facts in self._facts.items()
-                if not facts.is_private
-            }
-        return self._sources
+        public = {name: known for name, known in tables.items() if not known.is_private}
+        sources = LakeSources(room.lake, public)
+        self._engine = PublicEngine(room.database, lambda: sources, frames)
 
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan."""

@@ -84,19 +84,27 @@ class ExactTable:
         return Exact(measures, histograms, keys)  # type: ignore[arg-type]  # cells are Values
 
 
+Run = Callable[[], ExactTable]
+"""A certified question: calling it reads private rows, for the first time."""
+
+
 class Engine(Protocol):
     """The one interface of both engines."""
 
-    def run(
+    def prepare(
         self,
         query: ExactQuery,
-        tables: Mapping[str, TableSource],
+        facts: Mapping[str, TableFacts],
+        sources: Mapping[str, TableSource],
         *,
         claim: "Claim",
         frames: Mapping[str, pa.Table] | None = None,
         cancelled: Cancelled | None = None,
-    ) -> ExactTable:
-        """Certify the compiled plan against `claim`, run it, return exact integers."""
+    ) -> Run:
+        """Evaluate public parts, compile, certify against `claim`; read no private row.
+
+        `sources` is asked for public tables now, for private ones only when the run is called.
+        """
         ...
 
 

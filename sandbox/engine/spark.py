@@ -4,6 +4,7 @@ One session per process, warmed in the background. Its progress, metrics, logs a
 counts and values, so none of them leaves this module.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
+from privacy.dp.facts import TableFacts
 from sandbox.engine.certificate import Claim, certify
 from sandbox.engine.compile import compile_query
 from sandbox.engine.database import Database, frame_name, positional
@@ -28,12 +30,15 @@ from sandbox.engine.run import (
     Cancelled,
     EngineFailure,
     ExactTable,
+    Run,
     RunCancelled,
     TableSource,
     gathered,
     watched,
 )
 from sandbox.java import find_java_home
+
+log = logging.getLogger(__name__)
 
 LOCAL_MASTER = "local[*]"
 
@@ -71,14 +76,13 @@ class SparkEngine:
         self._views: set[str] = set()
         self._numbers = count(1)
         self._session: Any = None
-        self._failed = False
-        self._ready = threading.Event()
         self._starting: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start and warm Spark in the background, once."""
+        """Start and warm Spark in the background, unless it runs; a failed start is tried again."""
         with self._lock:
-            if self._starting is None:
+            ended = self._starting is None or not self._starting.is_alive()
+            if ended and self._session is None:
                 self._starting = threading.Thread(
                     target=self._start, name="spark-start", daemon=True
                 )
@@ -87,7 +91,7 @@ class SparkEngine:
     @property
     def is_ready(self) -> bool:
         """Whether a question would run at once."""
-        return self._ready.is_set() and not self._failed
+        return self._session is not None
 
     def stop(self) -> None:
         """Stop Spark, if it was started."""
@@ -95,6 +99,30 @@ class SparkEngine:
             self._starting.join()
         if self._session is not None:
             self._session.stop()
+
+    def prepare(
+        self,
+        query: ExactQuery,
+        facts: Mapping[str, TableFacts],
+        sources: Mapping[str, TableSource],
+        *,
+        claim: Claim,
+        frames: Mapping[str, pa.Table] | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Run:
+        """Evaluate public parts, compile, certify, wait for Spark; read no private row."""
+        public = PublicEngine(self._database, lambda: sources, frames)
+        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
+        plan = compile_query(ready.query, facts)
+        certify(plan, claim, facts, ready.values(public))
+        session = self._wait(cancelled)
+        types = tuple(ARROW_TYPES[column.type] for column, _ in query.keys)
+
+        def run() -> ExactTable:
+            with self._places:
+                return self._answer(session, plan, types, (sources, ready.rows), cancelled)
+
+        return run
 
     def run(
         self,
@@ -105,23 +133,18 @@ class SparkEngine:
         frames: Mapping[str, pa.Table] | None = None,
         cancelled: Cancelled | None = None,
     ) -> ExactTable:
-        """Certify the compiled plan against `claim`, run it, return exact integers."""
+        """Prepare and run at once, over tables that are at hand."""
         facts = {name: source.facts for name, source in tables.items()}
-        public = PublicEngine(self._database, lambda: tables, frames)
-        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
-        query, rows = ready.query, ready.rows
-        plan = compile_query(query, facts)
-        certify(plan, claim, facts, ready.values(public))
-        session = self._wait(cancelled)
-        with self._places:
-            return self._answer(session, query, plan, (tables, rows), cancelled)
+        return self.prepare(query, facts, tables, claim=claim, frames=frames, cancelled=cancelled)()
 
     def _wait(self, cancelled: Cancelled | None) -> Any:  # noqa: ANN401 - pyspark is untyped here
         self.start()
-        while not self._ready.wait(POLL_SECONDS):
+        starting = self._starting
+        while starting is not None and starting.is_alive():
             if cancelled is not None and cancelled():
                 raise RunCancelled
-        if self._failed:
+            starting.join(POLL_SECONDS)
+        if self._session is None:
             raise EngineFailure
         return self._session
 
@@ -129,11 +152,11 @@ class SparkEngine:
         try:
             session = self._open()
             session.sql(_WARM_UP).toArrow()
-        except Exception:  # noqa: BLE001 - whatever it is, questions then get the constant failure
-            self._failed = True
+        except Exception as fault:  # noqa: BLE001 - questions then get the constant failure
+            # Nothing has been read yet, but the log keeps to classes here as everywhere.
+            log.warning("Spark did not start (%s); the next question tries again", type(fault))
         else:
             self._session = session
-        self._ready.set()
 
     def _open(self) -> Any:  # noqa: ANN401 - pyspark is untyped here
         scratch = self._scratch.resolve()
@@ -173,8 +196,8 @@ class SparkEngine:
     def _answer(
         self,
         session: Any,  # noqa: ANN401 - pyspark is untyped here
-        query: ExactQuery,
         plan: Cells,
+        types: tuple[pa.DataType, ...],
         given: tuple[Mapping[str, TableSource], Mapping[str, pa.Table]],
         cancelled: Cancelled | None,
     ) -> ExactTable:
@@ -215,7 +238,6 @@ class SparkEngine:
             for digest in rows:
                 session.catalog.dropTempView(view(digest))
         keys = tuple(name for name, _ in plan.keys)
-        types = tuple(ARROW_TYPES[column.type] for column, _ in query.keys)
         return gathered(keys, types, cells, histograms)
 
     def _collect(self, session: Any, text: str, stopped: threading.Event) -> pa.Table:  # noqa: ANN401

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -15,7 +16,10 @@ from sandbox.engine.database import Database, Limits
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.room import EMBEDDED_ROWS, EngineRoom, LakeTables
 from sandbox.engine.spark import SparkEngine, SparkSettings
+from sandbox.gateway.answering import Answering
+from sandbox.gateway.auth import Authority
 from sandbox.gateway.execute import Executor
+from sandbox.gateway.operations import Grid
 from sandbox.gateway.purse import MarketplaceAuthority, MarketplacePurse
 from sandbox.gateway.server import Server
 from sandbox.gateway.service import Service
@@ -27,23 +31,45 @@ from sandbox.lake.store import open_store
 SPARK_OFF = "off"
 
 
-def main() -> int:
-    """Serve until told to stop."""
+def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir) -> int:
+    """Serve until told to stop; the benchmark's own gateway passes a grid and what it accepts."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.gateway")
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("LAB_HOME", ".lab")))
     parser.add_argument("--port", type=int, default=15002)
     parser.add_argument("--marketplace", default="http://127.0.0.1:8000")
     given = parser.parse_args()
+    timing = os.environ.get("LAB_STRICT_TIME", "off")
+    if timing not in ("on", "off"):
+        parser.error(f"LAB_STRICT_TIME is on or off, not {timing!r}")
+    strict = timing == "on"
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # One line per HTTP call would say who asked what and when: that belongs in the log of record.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home: Path = given.home.resolve()
+    if not accepts(home):
+        parser.error(f"{home} is not a home that this gateway serves")
     client = MarketplaceClient(given.marketplace, (home / "gateway.token").read_text().strip())
     room = engine_room(home)
-    executor = Executor(LakeTables(room.lake), room, MarketplacePurse(client), release)
+    purse = MarketplacePurse(client)
+    executor = Executor(LakeTables(room.lake), room, purse, release, strict=strict)
+    serve(room, executor, MarketplaceAuthority(client), given.port, grid=grid)
+    client.close()
+    return 0
+
+
+def serve(
+    room: EngineRoom,
+    answering: Answering,
+    authority: Authority,
+    port: int,
+    *,
+    grid: Grid | None = None,
+) -> None:
+    """Serve on loopback until SIGTERM or SIGINT; tests and benchmarks pass a grid."""
+    # gRPC's fork handlers break a JVM that is started while the server serves (2 of 3 starts).
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     sql = shared_parser()
-    service = Service(executor, MarketplaceAuthority(client), SparkSql(sql))
-    server = Server(service, port=given.port)
+    server = Server(Service(answering, authority, SparkSql(sql), grid=grid), port=port)
     # Both JVMs warm behind the open port: the first embedded answer does not wait for them.
     threading.Thread(target=sql.warm, name="parser-warm", daemon=True).start()
     if room.spark is not None:
@@ -60,8 +86,6 @@ def main() -> int:
     sql.close()
     if room.spark is not None:
         room.spark.stop()
-    client.close()
-    return 0
 
 
 def engine_room(home: Path) -> EngineRoom:

@@ -115,6 +115,10 @@ class OperationHandle(Protocol):
         """
         ...
 
+    def answer_at(self, seconds: float) -> None:
+        """Let the answer, or a failure, leave just this long after the question came."""
+        ...
+
     def cancelled(self) -> bool:
         """Return whether the client has cancelled; what was submitted stays charged."""
         ...

@@ -9,7 +9,8 @@ An answer is built only from bytes read back after the marketplace committed the
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +34,7 @@ from sandbox.gateway.answering import (
     Schema,
     TableSummary,
 )
+from sandbox.gateway.deadline import strict_seconds
 from sandbox.gateway.explain import Priced, explain
 from sandbox.gateway.intervals import Carrier
 from sandbox.gateway.operations import CancelledError
@@ -63,15 +65,18 @@ class Engines(Protocol):
         """Refuse, before anything is charged, what an engine could not run."""
         ...
 
-    def exact(
+    def prepare(
         self,
         engine: str,
         plan: ReleasePlan,
         facts: PublicFacts,
         frames: Mapping[str, pa.Table],
         cancelled: Callable[[], bool],
-    ) -> Exact:
-        """Check the certificate of the compiled plan, run it, and return exact bounded integers."""
+    ) -> Callable[[], Exact]:
+        """Check the certificate of the compiled plan, reading no private row.
+
+        The function returned runs it to exact bounded integers.
+        """
         ...
 
     def public(
@@ -119,6 +124,10 @@ class Receipt:
     """One `tlog-proof` for each release: what shows offline that it was logged."""
 
 
+Compute = Callable[[int], tuple[bytes, Release]]
+"""A prepared release: given its micro-rho, reads private rows and returns the noisy bytes."""
+
+
 class Purse(Protocol):
     """The marketplace, as far as one question needs it."""
 
@@ -141,9 +150,12 @@ class Purse(Protocol):
         asker: Asker,
         judged: Judged,
         operation_id: str,
-        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+        prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
-        """Reserve, compute what is not stored yet, record, and read the committed bytes back."""
+        """Reserve, compute what is not stored yet, record, and read the committed bytes back.
+
+        What fails while preparing has read nothing and is refunded.
+        """
         ...
 
 
@@ -156,9 +168,15 @@ class Executor:
         engines: Engines,
         purse: Purse,
         noise: Callable[[ReleasePlan, int, Exact], Release],
+        *,
+        strict: bool = False,
     ) -> None:
-        """`noise` is `privacy.dp.release.release`; only conformance tests pass another."""
+        """`noise` is `privacy.dp.release.release`; only conformance tests pass another.
+
+        With `strict`, what is computed leaves at a time that the plan and public facts decide.
+        """
         self._tables, self._engines, self._purse, self._noise = tables, engines, purse, noise
+        self._strict = strict
 
     def schema(self, asker: Asker, query: Query) -> Schema:
         """Return the columns of the answer; a row-wise private question has a schema too."""
@@ -186,6 +204,9 @@ class Executor:
                 left_micro_rho=micro,
                 twice_epsilon=self._purse.epsilon_for(judged.micro_rho * 4),
                 ten_epsilon=self._purse.epsilon_for(judged.micro_rho * 100),
+                strict_seconds=strict_seconds(releases, judged.facts, judged.engine)
+                if self._strict
+                else None,
             )
         return explain(judged.program, priced, judged.engine, language)
 
@@ -199,18 +220,29 @@ class Executor:
             return Answer(_schema(judged.program.plan), table, private=False)
         operation.phase("reserve")
 
-        def compute(plan: ReleasePlan, micro_rho: int) -> tuple[bytes, Release]:
-            operation.phase("compute")
-            try:
-                exact = self._engines.exact(
+        def prepare(plan: ReleasePlan) -> Compute:
+            operation.phase("reserve")
+            with _told_as_cancelled():
+                run = self._engines.prepare(
                     judged.engine, plan, judged.facts, asker.frames, operation.cancelled
                 )
-            except RunCancelled as stopped:
-                raise CancelledError from stopped
-            noisy = self._noise(plan, micro_rho, exact)
-            return encode(plan, noisy), noisy
 
-        receipt = self._purse.pay(asker, judged, operation.operation_id, compute)
+            if self._strict:
+                operation.answer_at(
+                    strict_seconds(judged.program.releases, judged.facts, judged.engine)
+                )
+            # The last moment at which giving up costs nothing.
+            operation.phase("compute")
+
+            def compute(micro_rho: int) -> tuple[bytes, Release]:
+                with _told_as_cancelled():
+                    exact = run()
+                noisy = self._noise(plan, micro_rho, exact)
+                return encode(plan, noisy), noisy
+
+            return compute
+
+        receipt = self._purse.pay(asker, judged, operation.operation_id, prepare)
         return self._answered(asker, judged, receipt)
 
     def tables(self, asker: Asker) -> tuple[TableSummary, ...]:
@@ -293,6 +325,14 @@ class Executor:
         schema = _schema(judged.program.plan)
         table = full.select(list(range(visible)))
         return Answer(schema, table, private=True, observed={"lab": observed})  # type: ignore[dict-item]
+
+
+@contextmanager
+def _told_as_cancelled() -> Iterator[None]:
+    try:
+        yield
+    except RunCancelled as stopped:
+        raise CancelledError from stopped
 
 
 def plan_digest(judged: Judged) -> str:

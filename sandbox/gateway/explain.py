@@ -14,6 +14,7 @@ _TEXT = {
         "public": "Public data only: exact, free of charge.",
         "head": "Differentially private: {n} release(s), epsilon {epsilon} = {rho} micro-rho.",
         "engine": "Engine: {engine}.",
+        "strict": "Strict time: the answer leaves {seconds:.3g} s after the question.",
         "budget": "Budget left: epsilon {left} ({micro} micro-rho); {count} more like this one.",
         "unit": "  Protected unit: one {domain}; tables: {tables}; cohorts: {cohorts}.",
         "bounds": "  One unit: at most {rows} rows, {groups} groups, {per} rows in one group.",
@@ -30,6 +31,7 @@ _TEXT = {
         "public": "仅涉及公开数据：精确，不计费。",
         "head": "差分隐私回答：共 {n} 次发布，epsilon {epsilon}，合计 {rho} micro-rho。",
         "engine": "引擎：{engine}。",
+        "strict": "严格计时：回答在提问后 {seconds:.3g} 秒发出。",
         "budget": "剩余预算：epsilon {left}（{micro} micro-rho）；同类问题还可提 {count} 次。",
         "unit": "  受保护主体：一个 {domain}；表：{tables}；批次：{cohorts}。",
         "bounds": "  单个主体：最多 {rows} 行，分布于最多 {groups} 个组，每组最多 {per} 行。",
@@ -58,6 +60,8 @@ class Priced:
     twice_epsilon: float
     """Epsilon at which the error would halve."""
     ten_epsilon: float
+    strict_seconds: float | None = None
+    """When the answer leaves, where the lab keeps strict time."""
 
 
 def explain(program: Program, priced: Priced, engine: str, language: str) -> str:
@@ -71,6 +75,8 @@ def explain(program: Program, priced: Priced, engine: str, language: str) -> str
         say["engine"].format(engine=engine),
         say["budget"].format(left=priced.left_epsilon, micro=priced.left_micro_rho, count=count),
     ]
+    if priced.strict_seconds is not None:
+        lines.append(say["strict"].format(seconds=priced.strict_seconds))
     for release, share in zip(program.releases, priced.shares, strict=True):
         lines += _release(release, share, say)
     lines.append(say["wish"].format(twice=priced.twice_epsilon, ten=priced.ten_epsilon))

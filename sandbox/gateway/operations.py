@@ -109,6 +109,8 @@ class Operation:
         self._finished_at: float | None = None
         self._error: Refusal | HandleError | None = None
         self._stopped = False
+        self._answer_at: float | None = None
+        self._ready = False
 
     @property
     def operation_id(self) -> str:
@@ -129,6 +131,10 @@ class Operation:
         if self._stopped:
             raise CancelledError
         self._phase = max(self._phase, PHASES.index(name))
+
+    def answer_at(self, seconds: float) -> None:
+        """Let whatever comes of it leave just this long after the start, or fail then."""
+        self._answer_at = min(seconds, DEADLINE_SECONDS)
 
     def cancelled(self) -> bool:
         """Return whether the client has cancelled or the time is over."""
@@ -151,8 +157,12 @@ class Operation:
         if error is None:
             responses.append(self._sealed(complete_response()))
         with self._changed:
+            self._ready = True
             if outcome.private if error is None else self._phase == len(PHASES) - 1:
-                due = self._started + self._timing.grid.slot(self._clock() - self._started)
+                elapsed = self._clock() - self._started
+                if self._answer_at is not None and elapsed > self._answer_at:
+                    responses, error = [], failed()
+                due = self._started + (self._answer_at or self._timing.grid.slot(elapsed))
                 while self.running and (wait := due - self._clock()) > 0:
                     self._changed.wait(wait)
             if self.running:
@@ -220,7 +230,8 @@ class Operation:
 
         At the deadline the operation fails; before, it reports the phase now and then.
         """
-        if elapsed >= DEADLINE_SECONDS:
+        strict = None if self._ready else self._answer_at
+        if elapsed >= (strict or DEADLINE_SECONDS):
             self._stopped = True
             self._finish(failed())
             return True

@@ -1,14 +1,16 @@
 """Paying for answers: the marketplace's reserve and record, as two calls around one computation.
 
 Reserve spends. What was stored at this price or a better one comes back without a charge; the rest
-is computed, noised, recorded with its bytes, and read back before anybody sees it. A failure after
-the reservation closes it as failed: the charge stays (soundness C.23).
+is prepared, computed, noised, recorded with its bytes, and read back before anybody sees it. What
+fails while it is prepared has read no private row and is refunded; what fails later closes the
+reservation as failed, and the charge stays (soundness C.23).
 """
 
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from marketplace.client import (
     Committed,
@@ -23,11 +25,10 @@ from marketplace.client import (
 from privacy.dp.analysis import MECHANISMS
 from privacy.dp.budget import epsilon_of, micro_rho_of
 from privacy.dp.draw import ReleasePlan, costs
-from privacy.dp.release import Release
 from privacy.errors import Refusal
 from sandbox.gateway.answering import Asker
 from sandbox.gateway.auth import UnknownTokenError
-from sandbox.gateway.execute import Judged, Receipt, plan_digest
+from sandbox.gateway.execute import Compute, Judged, Receipt, plan_digest
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +113,11 @@ class MarketplacePurse:
         asker: Asker,
         judged: Judged,
         operation_id: str,
-        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+        prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
         """Reserve, compute what is not stored yet, record, and read the committed bytes back."""
         try:
-            return self._pay(asker, judged, operation_id, compute)
+            return self._pay(asker, judged, operation_id, prepare)
         except MarketplaceProblem as problem:
             raise _refusal(problem) from problem
 
@@ -125,7 +126,7 @@ class MarketplacePurse:
         asker: Asker,
         judged: Judged,
         operation_id: str,
-        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+        prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
         releases = judged.program.releases
         names = {t for r in releases for t in r.tables if judged.facts.tables[t].is_private}
@@ -146,7 +147,7 @@ class MarketplacePurse:
         )
         missing = {i.digest for i in held.items if i.release_id is None}
         if missing:
-            committed = self._computed(judged, held, missing, compute, tables)
+            committed = self._computed(judged, held, missing, prepare, tables)
         else:
             committed = self._client.recorded(held.reservation_id)
         answers = {
@@ -170,21 +171,35 @@ class MarketplacePurse:
         judged: Judged,
         held: Held,
         missing: set[str],
-        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+        prepare: Callable[[ReleasePlan], Compute],
         tables: Mapping[str, str],
     ) -> Committed:
+        releases = zip(judged.program.releases, judged.shares, strict=True)
+        wanted = [(plan, share) for plan, share in releases if plan.digest in missing]
+        with self._on_failure(held, self._client.nothing_read):
+            # All of them first: what fails here has read nothing, and is not charged.
+            ready = [(plan.digest, prepare(plan), share) for plan, share in wanted]
         made: list[MadeItem] = []
-        try:
-            for plan, share in zip(judged.program.releases, judged.shares, strict=True):
-                if plan.digest in missing:
-                    data, release = compute(plan, share)
-                    made.append(MadeItem(plan.digest, data, json.dumps(release.parameters)))
-        except BaseException:
+        with self._on_failure(held, self._client.failed):
             # Data may have been read: the charge stays, and the marketplace learns why no answer
             # came.
-            self._client.failed(held)
-            raise
+            for digest, compute, share in ready:
+                data, release = compute(share)
+                made.append(MadeItem(digest, data, json.dumps(release.parameters)))
         return self._client.record(held, made, tables)
+
+    @contextmanager
+    def _on_failure(self, held: Held, close: Callable[[Held], None]) -> Iterator[None]:
+        """Close the reservation if the block fails, and let its own reason through."""
+        try:
+            yield
+        except BaseException:
+            try:
+                close(held)
+            except MarketplaceProblem as problem:
+                # The charge stays until the operation is asked again or its reservation closed.
+                log.warning("reservation not closed (%s)", problem.code)
+            raise
 
 
 def _refusal(problem: MarketplaceProblem) -> Refusal:

@@ -25,7 +25,7 @@ from sandbox.lake.errors import LakeError, UnknownTableError
 from sandbox.lake.keyed import KeyedHash
 from sandbox.lake.keys import KeyRing
 from sandbox.lake.layout import Earlier, Laid, Layout
-from sandbox.lake.manifest import Batch, Manifest, StoredFile, publish
+from sandbox.lake.manifest import Batch, Manifest, StoredFile, folder_of, publish
 from sandbox.lake.reading import Encoding, Source, open_source
 from sandbox.lake.registry import assign, open_registry, save_registry
 from sandbox.lake.report import figures, note_faults, read_report, write_quarantine
@@ -96,10 +96,13 @@ def ingest(delivery: Delivery, place: Place, say: Callable[[str], None]) -> Outc
             ).encode()
         ).hexdigest()[:32]
         steps = only_steps(place.work / "ingest" / table, identity)
-        version = str(int(current.version) + 1 if current else 1)
+        number = current.number + 1 if current else 1
+        # Not a hash of the rows: an id that people see says nothing about them. The random part
+        # keeps a lake made anew from meeting answers that were stored for another's version 1.
+        version = f"{number}-{steps.once('mark', lambda: secrets.token_hex(8))}"
         run = _Run(delivery, contract, place, lake, steps, say)
         manifest = run.manifest(version, batch, earlier)
-        publish(place.store, place.keys, manifest, run.folder(version))
+        publish(place.store, place.keys, manifest)
         say(f"version {version} is current")
         _forget(place.store, manifest, current)
         shutil.rmtree(steps.folder)
@@ -121,15 +124,10 @@ class _Run:
         self._delivery, self._contract, self._place = delivery, contract, place
         self._lake, self._steps, self._say = lake, steps, say
 
-    def folder(self, version: str) -> str:
-        """Return where the version's objects go; another try of the same number goes elsewhere."""
-        mark = self._steps.once("mark", lambda: secrets.token_hex(8))
-        return f"tables/{self._contract.table}/{int(version):06d}-{mark}"
-
     def manifest(self, version: str, batch: Batch, earlier: Manifest | None) -> Manifest:
         """Do all steps before the last, and return the manifest to publish."""
         laid = self._steps.once("lay out", lambda: self._lay_out(earlier))
-        where = self.folder(version)
+        where = folder_of(self._contract.table, version)
 
         def store(name: str) -> StoredFile:
             key = f"{where}/{Path(name).name}.age"

@@ -46,6 +46,7 @@ class Manifest:
 
     table: str
     version: str
+    """A number that counts up and 16 random hexadecimal digits: `3-9f86d081884c7d65`."""
     contract: Contract
     cohorts: tuple[int, ...]
     files: tuple[StoredFile, ...]
@@ -58,9 +59,14 @@ class Manifest:
     batches: tuple[Batch, ...]
 
     @property
+    def number(self) -> int:
+        """The version's place in the table's history, from 1."""
+        return number_of(self.version)
+
+    @property
     def folder(self) -> str:
         """Where the version's objects lie."""
-        return self.report.key.rpartition("/")[0]
+        return folder_of(self.table, self.version)
 
     def to_json(self) -> bytes:
         """Return the manifest as JSON; its contract's domains are frozen into it."""
@@ -101,6 +107,17 @@ class Manifest:
         )
 
 
+def number_of(version: str) -> int:
+    """Return a version's place in its table's history."""
+    return int(version.partition("-")[0])
+
+
+def folder_of(table: str, version: str) -> str:
+    """Return where a version's objects go; another try of the same number goes elsewhere."""
+    number, _, mark = version.partition("-")
+    return f"tables/{table}/{int(number):06d}-{mark}"
+
+
 def read_pointer(store: Store, table: str) -> bytes:
     """Return the pointer's bytes, which change with the current version."""
     try:
@@ -125,10 +142,10 @@ def read_manifest(store: Store, keys: KeyRing, table: str, pointer: bytes) -> Ma
     return manifest
 
 
-def publish(store: Store, keys: KeyRing, manifest: Manifest, folder: str) -> None:
+def publish(store: Store, keys: KeyRing, manifest: Manifest) -> None:
     """Store a manifest and make its version the current one, by one small object written last."""
     sealed = seal_bytes(keys, manifest.to_json())
-    key = f"{folder}/manifest.age"
+    key = f"{manifest.folder}/manifest.age"
     store.put_bytes(key, sealed)
     tag = keys.tag(f"manifest/{manifest.table}", sealed)
     pointer = json.dumps({"manifest": key, "tag": tag}).encode()

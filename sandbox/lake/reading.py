@@ -17,8 +17,10 @@ from typing import BinaryIO
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from sandbox.lake.errors import LakeError
+from sandbox.lake.undecodable import is_decodable, without_undecodable
 
 MAX_COLUMNS = 2_000
 MAX_LINE_BYTES = 1_000_000
@@ -45,7 +47,7 @@ class Source:
     columns: dict[str, str]
     """DuckDB types by lower-case column name, in the file's order."""
     malformed: tuple[int, ...] = ()
-    """Lines that are no records, counted from 1 for the header."""
+    """Lines that are no records, the header being 1; of Parquet, rows with broken text, from 1."""
 
 
 def open_source(
@@ -54,11 +56,14 @@ def open_source(
     """Return a delivered Parquet or CSV file as a source; `folder` takes what is rewritten."""
     if not path.is_file():
         raise LakeError(f"{path} is no file. Give the delivered Parquet or CSV files.")
+    target = folder / f"source-{number:04d}.parquet"
     match path.suffix.lower():
         case ".parquet":
-            return Source(path.name, path, _columns(connection, path))
+            columns = _columns(connection, path)
+            if _is_decodable(path):
+                return Source(path.name, path, columns)
+            return Source(path.name, target, columns, without_undecodable(path, target))
         case ".csv":
-            target = folder / f"source-{number:04d}.parquet"
             malformed = _rewrite(connection, path, encoding, target)
             return Source(path.name, target, _columns(connection, target), malformed)
     raise LakeError(f"{path.name} is neither .parquet nor .csv. Convert it first.")
@@ -78,6 +83,13 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str
             f"give at most {MAX_COLUMNS}, each with its own name whatever the case."
         )
     return columns
+
+
+def _is_decodable(path: Path) -> bool:
+    try:
+        return is_decodable(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise LakeError(f"{path.name} cannot be read as Parquet. Deliver it again.") from error
 
 
 def _rewrite(

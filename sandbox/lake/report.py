@@ -15,7 +15,7 @@ from sandbox.lake.reading import Source
 from sandbox.lake.rows import quote
 from sandbox.lake.terms import Contract, Disposition
 
-MALFORMED = "not one CSV record"
+MALFORMED = "no readable record"
 
 
 def note_faults(connection: duckdb.DuckDBPyConnection, queries: list[str]) -> list[str]:

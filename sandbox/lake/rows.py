@@ -217,7 +217,9 @@ def literal(value: Value) -> str:
 
 def _scan(source: Source) -> str:
     path = str(source.path).replace("'", "''")
-    return f"read_parquet('{path}', file_row_number = true)"
+    # Parquet's statistics leave NaN out, and DuckDB would read them as proof that there is none: a
+    # NaN would be clamped to a bound or not, as other units' rows have it (duckdb issue 25521).
+    return f"read_parquet('{path}', file_row_number = true, can_have_nan = true)"
 
 
 def _text(field: Field, source: Source) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.cases import CASES
+from tests.support.homes import small_city
 from tests.support.mutants import ROOT
 from tests.support.processes import free_port, stopped, wait_for_port
 
@@ -27,14 +28,6 @@ ROUNDING = 1e-9
 """Relative: what float sums of plain Spark lose on some ten thousand rows."""
 
 Told = Mapping[str, Mapping[str, Any]]
-
-
-def module(*command: str) -> None:
-    """Run a module of ours, showing what it said when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def asked(python: Path | str, *arguments: str, env: Mapping[str, str]) -> Told:
@@ -51,28 +44,7 @@ def asked(python: Path | str, *arguments: str, env: Mapping[str, str]) -> Told:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a lab's home with a small city in its lake."""
     home = tmp_path_factory.mktemp("conformance")
-    raw = home / "raw"
-    module(
-        "sandbox.lake.generate",
-        "--enterprises",
-        "400",
-        "--seed",
-        "11",
-        "--faults",
-        "0",
-        "--out",
-        str(raw),
-    )
-    for table in TABLES:
-        contract = ROOT / "policies" / "contracts" / f"{table}.yaml"
-        module(
-            "sandbox.lake",
-            "ingest",
-            "--home",
-            str(home),
-            str(contract),
-            str(raw / f"{table}.parquet"),
-        )
+    small_city(home, TABLES)
     return home
 
 
@@ -90,8 +62,6 @@ def gateway(home: Path) -> Iterator[dict[str, str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.exact_gateway", str(home), str(port)],
         cwd=ROOT,
-        # As `lab up` does: gRPC's fork handlers may spoil the start of Spark's JVM.
-        env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"},
     )
     with stopped(process):
         wait_for_port(port, process)

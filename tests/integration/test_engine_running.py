@@ -191,6 +191,42 @@ def test_spark_that_cannot_start_fails_questions_and_not_the_process(tmp_path: P
     assert not broken.is_ready
 
 
+def test_a_failed_start_of_spark_is_tried_again_by_the_next_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mended = SparkEngine(database(), tmp_path, SparkSettings(master="local[1]"))
+    opened: list[str] = []
+
+    def open_once_broken() -> object:
+        opened.append("again")
+        if len(opened) == 1:
+            raise OSError
+        return spark_engine()._wait(None)
+
+    monkeypatch.setattr(mended, "_open", open_once_broken)
+    query = counted()
+    with pytest.raises(EngineFailure):
+        mended.run(query, small_lake(), claim=wide_claim(query))
+    assert mended.run(query, small_lake(), claim=wide_claim(query)).cells.num_rows == 4
+    assert len(opened) == 2
+
+
+def test_preparing_certifies_and_opens_no_private_file() -> None:
+    query, lake = counted(), small_lake()
+    facts = {name: source.facts for name, source in lake.items()}
+
+    class Unopened(dict[str, TableSource]):
+        def __getitem__(self, name: str) -> TableSource:
+            raise AssertionError(name)
+
+    for name in ("duckdb", "spark"):
+        run = engine(name).prepare(query, facts, Unopened(), claim=wide_claim(query))
+        with pytest.raises((AssertionError, EngineFailure)):
+            run()
+        with pytest.raises(CertificateError):
+            engine(name).prepare(query, facts, Unopened(), claim=Claim(0, 1, 1, {"m0": (0, 1)}))
+
+
 def test_spark_speaks_no_ui_and_no_ansi() -> None:
     session = spark_engine()._wait(None)
     assert spark_engine().is_ready

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
@@ -102,6 +103,38 @@ def test_the_same_operation_is_charged_once_and_gets_the_same_answer(market: Ser
 def test_an_operation_id_with_another_question_is_refused(market: Services) -> None:
     market.releases.reserve(ask("one", plan="a question"))
     assert code_of(market.releases.reserve, ask("one", plan="another")) == "OPERATION_MISMATCH"
+    assert spent(market) == COST
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"epsilon": "0.9"},
+        {"purpose": "market-research"},
+        {"tables": {"tax_summary": "v2"}},
+        {"items": (item("one", COST * 4),)},
+        {"items": (item("one", cohorts=(2026,)),)},
+    ],
+)
+def test_an_open_operation_is_not_taken_over_at_another_price(
+    market: Services, changed: dict[str, Any]
+) -> None:
+    """Else the second holder would draw less noise than the first one paid for."""
+    held = market.releases.reserve(ask("one", item("one"), plan="a question"))
+    items = changed.pop("items", (item("one"),))
+    again = ask("one", *items, plan="a question", **changed)
+    assert code_of(market.releases.reserve, again) == "OPERATION_MISMATCH"
+    market.releases.record(held.id, held.fencing_token, (made(item("one")),), TABLES)
+    assert spent(market) == COST
+
+
+def test_noise_that_cost_more_than_was_charged_is_not_recorded(market: Services) -> None:
+    held = market.releases.reserve(ask("one"))
+    for drawn in (draws(COST + 1), "[]", '{"mechanism": "none"}', '[{"mechanism": "none/1"}]'):
+        cheap = (Made(digest("one"), b"answer", drawn),)
+        found = code_of(market.releases.record, held.id, held.fencing_token, cheap, TABLES)
+        assert found == "BAD_REQUEST"
+    assert market.releases.reserve(ask("one")).state is State.OPEN
     assert spent(market) == COST
 
 
@@ -461,8 +494,9 @@ def test_the_marketplace_does_not_start_over(settings: Settings, damage: object,
 
 
 def test_the_marketplace_does_not_start_when_noise_cost_more_than_was_charged(
-    settings: Settings,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("marketplace.releases.service.underpaid", lambda *_: ())
     with parts(settings) as market:
         held = market.releases.reserve(ask("one"))
         cheap = Made(digest("one"), b"answer", draws(COST + 1))

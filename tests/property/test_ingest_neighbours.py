@@ -5,6 +5,7 @@ several tables and both file formats are in the raw files, and the unit is taken
 """
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,4 +77,6 @@ def test_a_unit_that_is_gone_changes_no_other_unit(
         for table in {table for table, _, _ in parts}:
             others = [r for r in whole.rows(table) if r["uscc"] != uscc(gone)]
             assert without.rows(table) == others
-            assert without.reader().table(table).facts == whole.reader().table(table).facts
+            facts = [lake.reader().table(table).facts for lake in (whole, without)]
+            # The version's random part depends on nothing.
+            assert replace(facts[0], version="") == replace(facts[1], version="")

@@ -5,23 +5,18 @@ certificate and engines over a real lake; only the noise function and the purse 
 through constructor arguments that no production code passes.
 """
 
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from privacy.dp.draw import ReleasePlan
-from privacy.dp.release import Release, release_exactly
+from privacy.dp.release import release_exactly
 from sandbox.engine.room import LakeTables
-from sandbox.gateway.__main__ import engine_room
+from sandbox.gateway.__main__ import engine_room, serve
 from sandbox.gateway.answering import Asker
-from sandbox.gateway.execute import Executor, Judged, Receipt
+from sandbox.gateway.execute import Compute, Executor, Judged, Receipt
 from sandbox.gateway.operations import Grid
-from sandbox.gateway.server import Server
-from sandbox.gateway.service import Service
-from sandbox.gateway.sql import SparkSql, shared_parser
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,11 @@ class FreePurse:
         asker: Asker,
         judged: Judged,
         operation_id: str,
-        compute: Callable[[ReleasePlan, int], tuple[bytes, Release]],
+        prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
         del asker, operation_id
         answers = {
-            plan.digest: compute(plan, share)[0]
+            plan.digest: prepare(plan)(share)[0]
             for plan, share in zip(judged.program.releases, judged.shares, strict=True)
         }
         return Receipt("none", 0, "0", "1", 1_000_000, answers)
@@ -82,22 +77,7 @@ def main() -> None:
     room = engine_room(home)
     tables = LakeTables(room.lake)
     executor = Executor(tables, room, FreePurse(), release_exactly)
-    parser = shared_parser()
-    service = Service(
-        executor, Everyone(dict(tables.facts())), SparkSql(parser), grid=Grid(enabled=False)
-    )
-    server = Server(service, port=port)
-    if room.spark is not None:
-        room.spark.start()
-    print("ready", flush=True)
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    stopped.wait()
-    server.stop()
-    parser.close()
-    if room.spark is not None:
-        room.spark.stop()
+    serve(room, executor, Everyone(dict(tables.facts())), port, grid=Grid(enabled=False))
 
 
 if __name__ == "__main__":

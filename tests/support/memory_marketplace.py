@@ -30,9 +30,8 @@ Allotments = Mapping[tuple[str, str], tuple[int, int]]
 
 @dataclass(slots=True)
 class _Operation:
-    user: str
+    question: tuple[object, ...]
     tenant: str
-    plan_digest: str
     tables: dict[str, str]
     items: tuple[WantedItem, ...]
     held: Held
@@ -77,8 +76,9 @@ class MemoryMarketplace:
     ) -> Held:
         self._check_grants(user, tenant, purpose, epsilon, tables, items)
         known = self._operations.get((tenant, operation_id))
+        question = (user, plan_digest, purpose, epsilon, dict(tables), tuple(items))
         if known is not None:
-            return self._again(known, user, plan_digest)
+            return self._again(known, question)
         stored = {i.digest: self._stored(tenant, i) for i in items}
         new = [i for i in items if stored[i.digest] is None]
         self._charge(tenant, new)
@@ -93,7 +93,7 @@ class MemoryMarketplace:
             ),
         )
         paid = frozenset(i.digest for i in new)
-        operation = _Operation(user, tenant, plan_digest, dict(tables), tuple(items), held, paid)
+        operation = _Operation(question, tenant, dict(tables), tuple(items), held, paid)
         self._operations[tenant, operation_id] = self._reservations[name] = operation
         return held
 
@@ -130,7 +130,7 @@ class MemoryMarketplace:
         name = hashlib.sha256("".join(sorted(ids.values())).encode()).hexdigest()[:16]
         receipt = {
             "receipt_id": name,
-            "plan_digest": operation.plan_digest,
+            "plan_digest": operation.question[1],
             "entry_index": len(self._releases),
             "leaf_hash": "0" * 64,
             "charged_micro_rho": sum(i.charged_micro_rho for i in operation.held.items),
@@ -186,7 +186,7 @@ class MemoryMarketplace:
                 "release_ids": [i.release_id for i in o.held.items if i.release_id],
             }
             for (tenant, name), o in reversed(self._operations.items())
-            if (tenant, o.user) == (person.tenant, person.user)
+            if (tenant, o.question[0]) == (person.tenant, person.user)
         )
 
     def _check_grants(
@@ -212,8 +212,8 @@ class MemoryMarketplace:
         if sum(i.micro_rho for i in items) > micro_rho_of(float(epsilon) + 1e-6):
             raise _problem("EPSILON_TOO_LARGE", 422)
 
-    def _again(self, known: _Operation, user: str, plan_digest: str) -> Held:
-        if (known.user, known.plan_digest) != (user, plan_digest):
+    def _again(self, known: _Operation, question: tuple[object, ...]) -> Held:
+        if known.question != question:
             raise _problem("OPERATION_MISMATCH", 409)
         if known.held.state in ("failed", "refunded"):
             raise _problem("RESERVATION_CLOSED", 409)

@@ -44,18 +44,19 @@ def check(seed: int) -> Outcome:
         program = analyse(plan, facts_of(world, cohorts))
     except Refusal:
         return Outcome(0, 1, ())
-    violations: list[Violation] = []
+    broken: list[Violation] = []
     compared = 0
     for release in program.releases:
         full = run(release.exact, world)
         for unit in (1, 2, 3):
             less = run(release.exact, world.without_unit(unit))
             compared += 1
-            violations += _violations(seed, release, full, less)
-    return Outcome(compared, 0, tuple(violations))
+            broken += violations(seed, release, full, less)
+    return Outcome(compared, 0, tuple(broken))
 
 
-def _violations(seed: int, plan: ReleasePlan, full: Exact, less: Exact) -> list[Violation]:
+def violations(seed: int, plan: ReleasePlan, full: Exact, less: Exact) -> list[Violation]:
+    """Return the draws whose input moves by more than claimed between two neighbours."""
     found: list[Violation] = []
     measures = {m.name: m for m in plan.exact.measures}
     keys = set(full.keys) | set(less.keys)

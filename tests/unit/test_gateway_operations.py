@@ -76,6 +76,49 @@ def test_failures_wait_for_the_grid_once_data_may_have_been_read(
     assert (time.monotonic() - started >= 0.1) == waits
 
 
+@pytest.mark.parametrize("took", [0.0, 0.1, 0.25])
+@pytest.mark.parametrize("fault", [None, ValueError("secret")])
+def test_with_strict_time_answers_and_failures_leave_at_one_moment(
+    took: float, fault: Exception | None
+) -> None:
+    running = operation()
+
+    def body(handle: Operation) -> Outcome:
+        handle.answer_at(0.3)
+        handle.phase("compute")
+        time.sleep(took)
+        if fault is not None:
+            raise fault
+        return Outcome((), private=True)
+
+    started = time.monotonic()
+    threading.Thread(target=running.run, args=(body,)).start()
+    if fault is None:
+        list(running.stream(None, always))
+    else:
+        with pytest.raises(Refusal):
+            list(running.stream(None, always))
+    assert 0.3 <= time.monotonic() - started < 0.42
+
+
+def test_with_strict_time_a_late_answer_is_a_failure_and_never_sent() -> None:
+    running = operation()
+
+    def body(handle: Operation) -> Outcome:
+        handle.answer_at(0.1)
+        handle.phase("compute")
+        time.sleep(0.3)
+        return Outcome((complete_response(),), private=True)
+
+    worker = threading.Thread(target=running.run, args=(body,))
+    worker.start()
+    for _ in range(2):
+        with pytest.raises(Refusal) as refused:
+            list(running.stream(None, always))
+        assert refused.value.code == "FAILED"
+        worker.join()
+
+
 def test_progress_follows_a_schedule_and_counts_phases_only() -> None:
     tables = Tables(gate=threading.Event())
     client = direct(tables)

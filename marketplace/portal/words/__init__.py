@@ -1,0 +1,1 @@
+"""The portal's message catalogues: one JSON object of texts for each language."""

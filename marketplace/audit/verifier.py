@@ -811,7 +811,10 @@ def verify_receipt(
     if root != checkpoint.root:
         raise Problem("NOT_INCLUDED", index=receipt.index, size=checkpoint.size)
     if answer is not None:
-        named = json.loads(proven)["facts"].get("answer_sha256")
+        try:
+            named = json.loads(proven)["facts"]["answer_sha256"]
+        except (ValueError, KeyError, TypeError):
+            named = None
         if named != hashlib.sha256(answer).hexdigest():
             raise Problem("WRONG_ANSWER")
     return checkpoint, receipt.index, proven
@@ -831,18 +834,19 @@ def verify_disclosure(
     """
     try:
         finder = Finder.of(opened)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Problem("WRONG_DISCLOSURE", why=f"{error}") from None
+        wanted = {_whole(e["index"]): e["fields"] for e in opened["entries"]}
+        size = _whole(opened["size"])
+
+        def visit(index: int, entry: bytes) -> None:
+            if index < size:
+                finder.look(index, entry, wanted.get(index))
+
+        verified = verify_log(source, trust, visit=visit)
     except InvalidSignature:
         raise Problem("WRONG_DISCLOSURE", why="the subject's tag is not its key's") from None
-    size, wanted = opened["size"], {int(e["index"]): e["fields"] for e in opened["entries"]}
-
-    def visit(index: int, entry: bytes) -> None:
-        if index < size:
-            finder.look(index, entry, wanted.get(index))
-
-    verified = verify_log(source, trust, visit=visit)
-    if not isinstance(size, int) or size > verified.checkpoint.size:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Problem("WRONG_DISCLOSURE", why=f"its form is wrong ({error})") from None
+    if size > verified.checkpoint.size:
         raise Problem("WRONG_DISCLOSURE", why="it is of a longer log")
     if finder.enrolments != 1:
         raise Problem("WRONG_DISCLOSURE", why=f"{finder.enrolments} enrolments of the subject")
@@ -852,6 +856,12 @@ def verify_disclosure(
         missing = sorted(set(finder.found) ^ set(wanted))
         raise Problem("WRONG_DISCLOSURE", why=f"entries {missing[:5]} differ from what it lists")
     return verified, finder
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
 
 
 @dataclass(slots=True)
@@ -971,6 +981,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = {"verified": False, "code": problem.code, "en": problem.en, "zh": problem.zh}
         _say(given, result, f"NOT VERIFIED {problem.code}: {problem.en}\n未通过：{problem.zh}")
         return 1
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"lab audit verify: {_shown(error)}\n")
+        return 2
     told["seconds"] = round(time.perf_counter() - started, 3)
     _say(given, {"verified": True, **told}, "\n".join(f"{k}: {_shown(v)}" for k, v in told.items()))
     return 0
@@ -1044,6 +1057,7 @@ def _log(given: argparse.Namespace) -> dict[str, Any]:
         opened = json.loads(given.disclosure.read_text(encoding="utf-8"))
         done, finder = verify_disclosure(source, trust, opened)
         told["entries_of_the_subject"], told["erased_at"] = finder.found, finder.erasures
+        told["complete_among_the_first"] = opened["size"]
         if seen:
             check_growth(source, seen, done.checkpoint)
     else:

@@ -18,6 +18,7 @@ from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.services import Services
 from marketplace.settings import Settings
+from tests.support.logs import verify
 from tests.support.marketplace import Clock, ask, make_home, parts
 
 ADMIN = Person("audit-admin", "bureau", ("audit-admin",), "en")
@@ -141,6 +142,53 @@ def test_an_opening_that_leaves_out_adds_or_changes_something_is_found(
         with pytest.raises(Problem) as caught:
             check(market, changed)
         assert caught.value.code == "WRONG_DISCLOSURE", change.__name__
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every value inside a disclosure."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in pairs:
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+def test_an_opening_of_any_other_form_is_a_finding_and_never_a_crash(
+    market: Services, settings: Settings
+) -> None:
+    good = json.loads(json.dumps(opened(market, settings)))
+    said_only = {("form",), ("origin",), ("basis",)}
+    for path in places(good):
+        if path in said_only:
+            continue
+        for value in (None, "", "zz", -1, 2.5, [], {}, [[]], True):
+            changed = copy.deepcopy(good)
+            inner = changed
+            for key in path[:-1]:
+                inner = inner[key]
+            if inner[path[-1]] == value or (path[-1] == "fields" and not value):
+                continue  # an entry whose texts were purged is opened without
+            inner[path[-1]] = value
+            try:
+                check(market, changed)
+            except Problem:
+                continue
+            raise AssertionError(f"{path} = {value!r} was accepted")
+
+
+def test_the_command_says_up_to_where_an_opening_is_complete(
+    market: Services, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "opening.json"
+    file.write_text(json.dumps(opened(market, settings)))
+    state = ("--state", tmp_path / "state.json")
+    done = verify(market.log.folder, "--disclosure", file, "--json", *state)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["entries_of_the_subject"]) == (0, [0, 1, 2])
+    assert told["complete_among_the_first"] == told["size"] == 5
+    file.write_text("not JSON")
+    assert verify(market.log.folder, "--disclosure", file, *state).returncode == 2
+    assert verify(market.log.folder, "--disclosure", tmp_path / "none", *state).returncode == 2
 
 
 def test_texts_of_earlier_runs_open_and_the_service_itself_cannot_read_them(

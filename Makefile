@@ -34,6 +34,7 @@ check: $(READY) ## format, lint, types, import directions
 bench: $(READY) ## the long sizes: every property at length, then the benchmarks
 	@LAB_FULL=1 $(PYTEST) -n 2 tests/property
 	@.venv/bin/lab bench
+	@.venv/bin/lab bench log
 
 test-cluster: $(READY) ## what needs Maven, Go or Kubernetes tools
 	@if [ -d tests/cluster ]; then $(PYTEST) tests/cluster; else echo "test-cluster skipped: there is no tests/cluster yet"; fi

@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +14,8 @@ from infra.errors import LabError
 from infra.home import Home, home_from, ports_from
 
 BENCHES = ("queries", "latency")
-BENCHES_OF_LATER_VERSIONS = ("ingest", "score", "match", "join", "log")
+BENCHES_OF_LATER_VERSIONS = ("ingest", "score", "match", "join")
+LOG_BENCH = "log"
 BENCH_PORT = 8400
 """Beside a lab on the usual ports."""
 
@@ -93,7 +95,30 @@ def _demo(given: argparse.Namespace) -> int:
     return demo.run(demo.Plan(home, port, gateway_port, enterprises, seed))
 
 
+def _audit(given: argparse.Namespace) -> int:
+    if given.what == "verify":
+        return _python("marketplace.audit.verifier", *given.rest)
+    parser = argparse.ArgumentParser(prog="lab audit reconcile")
+    parser.add_argument("--home", metavar="DIR", help="default: LAB_HOME, else .lab")
+    parser.add_argument("--json", action="store_true")
+    wanted = parser.parse_args(given.rest)
+    home = ("--home", str(home_from(wanted.home).root))
+    more = (*home, "--json") if wanted.json else home
+    showing = (sys.executable, "-P", "-m", "sandbox.lake", "tables", "--json", *home)
+    lake = subprocess.run(showing, check=False, stdout=subprocess.PIPE)
+    if lake.returncode:
+        return _python("marketplace.audit.reconcile", *more)
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(lake.stdout)
+        file.flush()
+        return _python("marketplace.audit.reconcile", *more, "--lake", file.name)
+
+
 def _bench(given: argparse.Namespace) -> int:
+    if given.part == LOG_BENCH:
+        from infra import bench_log  # noqa: PLC0415  # brings YAML, as below
+
+        return bench_log.run(as_json=given.json)
     if given.part is not None and given.part not in BENCHES:
         print(f"lab bench {given.part} comes with a later version.", file=sys.stderr)
         return LATER
@@ -177,14 +202,16 @@ def _parser() -> argparse.ArgumentParser:
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
-    parts = (*BENCHES, *BENCHES_OF_LATER_VERSIONS)
+    parts = (*BENCHES, LOG_BENCH, *BENCHES_OF_LATER_VERSIONS)
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")
-    for name in ("audit", "policy"):
-        add(name, _later, "comes with a later version").add_argument(
-            "rest", nargs=argparse.REMAINDER
-        )
+    audit = add("audit", _audit, "verify a log or a receipt: lab audit verify --help")
+    audit.add_argument("what", choices=["verify", "reconcile"])
+    audit.add_argument("rest", nargs=argparse.REMAINDER, help="passed on")
+    add("policy", _later, "comes with a later version").add_argument(
+        "rest", nargs=argparse.REMAINDER
+    )
     return parser
 
 

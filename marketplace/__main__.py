@@ -9,6 +9,7 @@ import uvicorn
 
 from marketplace import db
 from marketplace.app import LedgerBehindLogError, assemble, build
+from marketplace.audit.published import LogDamagedError
 from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
 from marketplace.identity.store import seed
@@ -59,7 +60,7 @@ def _serve(settings: Settings, port: int) -> int:
     seed(settings.home, keep_tokens=False)
     try:
         services = assemble(settings)
-    except (LedgerBehindLogError, PolicyChangedError, ValueError) as error:
+    except (LedgerBehindLogError, LogDamagedError, PolicyChangedError, ValueError) as error:
         sys.stderr.write(f"marketplace: {error}\n")
         return 1
     uvicorn.run(

@@ -8,6 +8,14 @@ from fastapi import APIRouter, FastAPI
 
 from marketplace import db
 from marketplace.audit import api as audit_api
+from marketplace.audit import files as audit_files
+from marketplace.audit.note import open_keys
+from marketplace.audit.openings import Openings
+from marketplace.audit.published import Log
+from marketplace.audit.readings import Readings
+from marketplace.audit.store import use_vault
+from marketplace.audit.vault import Vault
+from marketplace.audit.witnessing import Witnessing, witnesses_from
 from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
@@ -47,12 +55,21 @@ def assemble(
     policy = PolicyFile(settings.policy)
     pin(database, policy())
     directory = Directory(settings.home / FILE)
+    vault = Vault(settings.audit_keys)
+    use_vault(database, vault)
+    log = Log(database, settings.log, open_keys(settings.audit_keys), clock)
+    log.publish_subjects(vault.subjects_pem)
+    database.publisher = log
     return Services(
         database,
         directory,
         policy,
         Sessions(database, directory, policy, clock),
-        Releases(database, policy, directory.is_member, clock, reached),
+        Releases(database, policy, directory.is_member, clock, log, reached),
+        log,
+        Readings(database, clock),
+        Openings(database, log, vault, clock),
+        Witnessing(log, witnesses_from(settings.witnesses)),
     )
 
 
@@ -61,7 +78,9 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        services.witnessing.start()
         yield
+        services.witnessing.close()
         services.database.close()
 
     app = FastAPI(
@@ -77,6 +96,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for part in (identity_api, budgets_api, releases_api, audit_api):
         v1.include_router(part.router)
     app.include_router(v1)
+    app.include_router(audit_files.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_middleware(LimitedBody)
     for kind, handler in HANDLERS.items():

@@ -103,6 +103,8 @@ class Committed:
     releases: Mapping[str, str]
     receipt: Mapping[str, str | int]
     left: Mapping[str, BudgetLeft] = field(default_factory=dict)
+    proofs: Mapping[str, str] = field(default_factory=dict)
+    """Release id to its `tlog-proof`."""
 
 
 class MarketplaceClient:
@@ -278,7 +280,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _committed(data: Mapping[str, Any]) -> Committed:
     left = {b["domain"]: _left(b) for b in data["budget"]}
-    return Committed(data["releases"], data["receipt"], left)
+    return Committed(data["releases"], data["receipt"], left, data["proofs"])
 
 
 def _left(data: Mapping[str, Any]) -> BudgetLeft:

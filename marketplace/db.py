@@ -6,9 +6,11 @@ every write transaction starts with BEGIN IMMEDIATE, so a check and its update c
 """
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -104,24 +106,6 @@ entries = Table(
     Column("leaf_hash", LargeBinary, nullable=False),
 )
 
-nodes = Table(
-    "nodes",
-    metadata,
-    Column("level", Integer, primary_key=True, autoincrement=False),
-    Column("index", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
-    comment="roots of complete subtrees of 2**level entries, level 1 and above",
-)
-
-salts = Table(
-    "salts",
-    metadata,
-    Column("entry_index", BigInteger, ForeignKey("entries.index"), primary_key=True),
-    Column("field", String(32), primary_key=True),
-    Column("salt", LargeBinary, nullable=False),
-    Column("text", String, nullable=False),
-)
-
 caps = Table(
     "caps",
     metadata,
@@ -139,32 +123,58 @@ versions = Table(
 )
 
 
+APPENDED = "log entry appended"
+"""Where a connection remembers the last entry of its transaction."""
+
+GROUP_SECONDS = 0.02
+"""How long decisions may wait for others that share their commit."""
+
+
+class Publisher(Protocol):
+    """What makes committed entries public."""
+
+    def check(self) -> None:
+        """Raise while nothing can be published, before anything is decided."""
+
+    def wait(self, index: int) -> None:
+        """Return when an entry is public."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
 class Database:
     """One database: its engine, and the right to write, one transaction at a time."""
 
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine that `open_database` configured."""
         self.engine = engine
+        self.publisher: Publisher | None = None
+        """Set by `app`: each decision then returns when its entries are public."""
         self._is_sqlite = engine.dialect.name == "sqlite"
-        # SQLite's own waiting is a sleep with growing pauses; queueing inside the process is fair
-        # and faster. Other processes are still kept out by BEGIN IMMEDIATE.
-        self._writer = threading.Lock()
+        self._groups = Groups(engine)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection in one serialised write transaction: all of it commits, or nothing."""
-        with (
-            self._writer if self._is_sqlite else nullcontext(),
-            self.engine.connect() as connection,
-        ):
-            if self._is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
+        """Yield a connection in one serialised write transaction: all of it commits, or nothing.
+
+        Returns when the transaction is on disk and the entries it appended are published.
+        """
+        if self.publisher is not None:
+            self.publisher.check()
+        appended: list[int] = []
+        with self._groups.joining(appended) if self._is_sqlite else self._alone(appended) as opened:
+            yield opened
+        if self.publisher is not None and appended:
+            self.publisher.wait(appended[-1])
+
+    @contextmanager
+    def _alone(self, appended: list[int]) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            connection.info.pop(APPENDED, None)
+            yield connection
+            connection.commit()
+            remember(connection, appended)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -180,6 +190,112 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self.publisher is not None:
+            self.publisher.close()
+
+
+class Groups:
+    """Group commit for SQLite, which has one writer and one commit (one fsync) at a time.
+
+    Decisions that queue up share a transaction, each under a savepoint of its own; none returns
+    before the commit. A lone decision commits at once. Queueing inside the process is fair, and
+    faster than SQLite's own waiting; other processes are kept out by BEGIN IMMEDIATE.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Group what is written through `engine`."""
+        self._engine = engine
+        self._writer = threading.Lock()
+        self._count = threading.Lock()
+        self._waiting = 0
+        self._open: _Group | None = None
+
+    @contextmanager
+    def joining(self, appended: list[int]) -> Iterator[Connection]:
+        """Yield the connection of a group; return when the group has committed."""
+        self._queue(1)
+        with self._writer:
+            self._queue(-1)
+            group = self._open or self._begin()
+            connection = group.connection
+            connection.info.pop(APPENDED, None)
+            try:
+                connection.exec_driver_sql("SAVEPOINT decision")
+                yield connection
+                connection.exec_driver_sql("RELEASE decision")
+                remember(connection, appended)
+            except BaseException:
+                self._undo(group)
+                raise
+            self._end_turn(group)
+        self._await(group)
+
+    def _await(self, group: "_Group") -> None:
+        while not group.done.wait(GROUP_SECONDS):
+            # Whoever was to come next gave up in the queue.
+            with self._writer:
+                if self._open is group:
+                    self._finish(group)
+        if group.failure is not None:
+            raise group.failure
+
+    def _queue(self, step: int) -> None:
+        with self._count:
+            self._waiting += step
+
+    def _begin(self) -> "_Group":
+        connection = self._engine.connect()
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            connection.close()
+            raise
+        self._open = _Group(connection, time.monotonic())
+        return self._open
+
+    def _undo(self, group: "_Group") -> None:
+        """Take one decision out of its group, or end a group that the database gave up."""
+        try:
+            group.connection.exec_driver_sql("ROLLBACK TO decision")
+            group.connection.exec_driver_sql("RELEASE decision")
+        except BaseException as error:  # noqa: BLE001  # told to everyone in the group
+            group.failure = error
+        self._end_turn(group)
+
+    def _end_turn(self, group: "_Group") -> None:
+        """Commit, unless another decision is about to join."""
+        young = time.monotonic() - group.began < GROUP_SECONDS
+        if group.failure is not None or not self._waiting or not young:
+            self._finish(group)
+
+    def _finish(self, group: "_Group") -> None:
+        self._open = None
+        try:
+            if group.failure is None:
+                group.connection.commit()
+        except BaseException as error:  # noqa: BLE001  # told to everyone in the group
+            group.failure = error
+        finally:
+            # Returns the connection, which rolls back what did not commit.
+            group.connection.close()
+            group.done.set()
+
+
+@dataclass(slots=True)
+class _Group:
+    """One transaction of several decisions."""
+
+    connection: Connection
+    began: float
+    done: threading.Event = field(default_factory=threading.Event)
+    failure: BaseException | None = None
+
+
+def remember(connection: Connection, appended: list[int]) -> None:
+    """Note the last entry that a transaction appended, if any."""
+    index = connection.info.pop(APPENDED, None)
+    if index is not None:
+        appended.append(index)
 
 
 def open_database(url: str) -> Database:

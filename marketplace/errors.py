@@ -27,5 +27,7 @@ STATUS: Mapping[str, int] = {
     "VERSION_CHANGED": 409,
     "BAD_REQUEST": 422,
     "EPSILON_TOO_LARGE": 422,
+    "LOG_DAMAGED": 503,
+    "LOG_UNAVAILABLE": 503,
 }
 """HTTP status by code; a code that is missing here is a server error."""

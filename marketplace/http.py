@@ -60,6 +60,11 @@ def person(
     authorization: Annotated[str, Header()] = "",
 ) -> Person:
     """Return the calling user."""
+    return caller_of(all_services, authorization)
+
+
+def caller_of(all_services: Services, authorization: str) -> Person:
+    """Return the user whose bearer token an authorization header holds."""
     found = all_services.directory.person(_token(authorization))
     if found is None:
         raise unknown_token()

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from marketplace.audit.openings import Openings
+from marketplace.audit.published import Log
+from marketplace.audit.readings import Readings
+from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
 from marketplace.db import Database
 from marketplace.identity.service import Sessions
@@ -18,3 +22,7 @@ class Services:
     policy: PolicyFile
     sessions: Sessions
     releases: Releases
+    log: Log
+    readings: Readings
+    openings: Openings
+    witnessing: Witnessing

@@ -27,6 +27,10 @@ class Event(StrEnum):
     RESERVATION_FAILED = "reservation:fail"
     RESERVATION_REFUNDED = "reservation:refund"
     RELEASE_RECORDED = "release:record"
+    LOG_READ = "log:read"
+    LOG_OPENED = "log:open"
+    LOG_PURGED = "log:purge"
+    SUBJECT_ERASED = "subject:erase"
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def queries(here: Here, caller: Caller) -> list[dict[str, Any]]:
 @router.get("/receipts/{receipt_id}")
 def receipt(receipt_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     """Return a receipt of the caller's organisation, by its own id or a release's, with proofs."""
-    found: dict[str, Plain] = reading.receipt(here.database, caller.tenant, receipt_id)
+    found: dict[str, Plain] = reading.receipt(here.database, here.log, caller.tenant, receipt_id)
     return dict(found)
 
 
@@ -196,5 +196,6 @@ def _recorded(made: Recorded) -> dict[str, Any]:
     return {
         "releases": made.release_ids,
         "receipt": made.receipt,
+        "proofs": made.proofs,
         "budget": [told(left) for left in made.left],
     }

@@ -106,6 +106,8 @@ class Recorded:
     receipt: dict[str, str | int]
     left: tuple["Left", ...]
     """What the payer has left of each domain that the answer touched."""
+    proofs: dict[str, str]
+    """Release id to its `tlog-proof`: who holds it needs nothing of us to check it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event, Plain
+from marketplace.audit.published import Log
 from marketplace.budgets import store as ledger
 from marketplace.budgets.accountant import underpaid
 from marketplace.budgets.model import BudgetPolicy
@@ -45,11 +46,12 @@ class Releases:
         policy: Callable[[], BudgetPolicy],
         is_member: Callable[[str, str], bool],
         clock: Callable[[], datetime],
+        published: Log,
         reached: Reached = nowhere,
     ) -> None:
         """`policy` and `is_member` (user, tenant) are asked anew at every request."""
         self._database, self._policy, self._is_member = database, policy, is_member
-        self._clock, self._reached = clock, reached
+        self._clock, self._published, self._reached = clock, published, reached
 
     def reserve(self, ask: Ask) -> Reservation:
         """Spend the budget of an answer, or return what the same operation reserved before."""
@@ -111,7 +113,8 @@ class Releases:
             ids = {i.item.digest: i.release_id for i in wanted if i.release_id is not None}
             if held.receipt_id is None or len(ids) < len(wanted):
                 raise refusals.incomplete()
-            newest = store.releases(connection, held.tenant, ids.values())[-1]
+            logged = store.releases(connection, held.tenant, ids.values())
+            newest = logged[-1]
             receipt: dict[str, str | int] = {
                 "receipt_id": held.receipt_id,
                 "plan_digest": held.plan_digest,
@@ -125,14 +128,18 @@ class Releases:
                 ledger.left(connection, policy, held.tenant, domain)
                 for domain in sorted({i.item.domain for i in wanted})
             )
-        return Recorded(ids, receipt, left)
+        self._published.wait(newest.entry_index)
+        proofs = {r.id: self._published.proof(r.entry_index) for r in logged}
+        return Recorded(ids, receipt, left, proofs)
 
     def answer(self, release_id: str, tenant: str) -> bytes:
         """Return the committed bytes of a tenant's release."""
         with self._database.reading() as connection:
-            data = store.answer(connection, tenant, release_id)
-        if data is None:
+            found = store.answer(connection, tenant, release_id)
+        if found is None:
             raise refusals.no_such_release()
+        data, entry_index = found
+        self._published.wait(entry_index)
         self._reached("answer.read_back")
         return data
 

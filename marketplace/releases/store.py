@@ -248,14 +248,14 @@ def releases(connection: Connection, tenant: str, ids: Iterable[str]) -> list[St
     ]
 
 
-def answer(connection: Connection, tenant: str, release_id: str) -> bytes | None:
-    """Return the committed bytes of a tenant's release, if there is one."""
+def answer(connection: Connection, tenant: str, release_id: str) -> tuple[bytes, int] | None:
+    """Return the committed bytes of a tenant's release and its log entry, if there is one."""
     row = connection.execute(
-        select(db.releases.c.answer).where(
+        select(db.releases.c.answer, db.releases.c.entry_index).where(
             db.releases.c.id == release_id, db.releases.c.tenant == tenant
         )
     ).first()
-    return None if row is None else bytes(row[0])
+    return None if row is None else (bytes(row[0]), row[1])
 
 
 def by_receipt(connection: Connection, tenant: str, receipt: str) -> StoredReservation | None:

@@ -120,6 +120,8 @@ class Receipt:
     left_micro_rho: int
     answers: Mapping[str, bytes]
     """Release digest to the committed bytes."""
+    proofs: tuple[str, ...] = ()
+    """One `tlog-proof` for each release: what shows offline that it was logged."""
 
 
 Compute = Callable[[int], tuple[bytes, Release]]
@@ -309,6 +311,7 @@ class Executor:
         position = {c.id: i for i, c in enumerate(carried.node.columns)}
         observed: dict[str, object] = {
             "receipt": receipt.receipt,
+            "proofs": json.dumps(receipt.proofs),
             "epsilon": receipt.cost_epsilon,
             "cost_micro_rho": receipt.cost_micro_rho,
             "remaining_epsilon": receipt.left_epsilon,

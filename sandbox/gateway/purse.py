@@ -163,6 +163,7 @@ class MarketplacePurse:
             left_epsilon=left.epsilon,
             left_micro_rho=left.micro_rho,
             answers=answers,
+            proofs=tuple(committed.proofs[r] for r in sorted(committed.releases.values())),
         )
 
     def _computed(

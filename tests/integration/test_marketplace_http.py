@@ -236,6 +236,15 @@ OPEN_ROUTES = (
     ("GET", "/api/v1/log/checkpoint"),
     ("GET", "/api/v1/log/proofs/0"),
     ("GET", "/api/v1/log/consistency/1"),
+    ("GET", "/api/v1/log/verifier"),
+)
+
+
+GROUND = {"basis": "incident", "reference": "case 1"}
+AUDIT_ROUTES = (
+    ("POST", "/api/v1/log/openings"),
+    ("POST", "/api/v1/log/erasures"),
+    ("POST", "/api/v1/log/purges"),
 )
 
 
@@ -267,6 +276,9 @@ def valid_body(path: str) -> dict[str, object]:
         },
         "/api/v1/reservations/x/nothing-read": {"fencing_token": "x", "attestation": "x"},
         "/api/v1/reservations/x/failed": {"fencing_token": "x"},
+        "/api/v1/log/openings": {**GROUND, "key": "x", "entries": [0]},
+        "/api/v1/log/erasures": {**GROUND, "subject": "x"},
+        "/api/v1/log/purges": GROUND,
     }.get(path, {})
 
 
@@ -288,6 +300,11 @@ def test_every_route_opens_to_its_own_callers_only(server: Running) -> None:
         for bearer in (None, "wrong-token-wrong", service):
             assert status_of(server, method, path, bearer) == 401, (path, bearer)
         assert status_of(server, method, path, user) in (200, 404)
+    for method, path in AUDIT_ROUTES:
+        for bearer in (None, "wrong-token-wrong", service):
+            assert status_of(server, method, path, bearer) == 401, (path, bearer)
+        for name in ("bank-risk", "regulator", "system-admin", "security-admin"):
+            assert status_of(server, method, path, token(server.settings, name)) == 403, path
     client = MarketplaceClient(server.url, service)
     client.session(user)
     client.close()
@@ -305,7 +322,7 @@ def test_the_route_tables_of_this_test_are_complete() -> None:
             .replace("/demo-bank/", "/{}/")
             .replace("/0", "/{}"),
         )
-        for m, p in (*GATEWAY_ROUTES, *USER_ROUTES, *OPEN_ROUTES)
+        for m, p in (*GATEWAY_ROUTES, *USER_ROUTES, *OPEN_ROUTES, *AUDIT_ROUTES)
     }
     known = {(m, "/api/v1/log/consistency/{}" if "consistency" in p else p) for m, p in known}
     named = {

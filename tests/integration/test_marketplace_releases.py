@@ -431,7 +431,7 @@ def test_a_receipt_proves_the_bytes_to_the_root_without_the_service(market: Serv
     done = market.releases.record(held.id, held.fencing_token, sent, TABLES)
     recorded(market, "later")
     for name in (str(done.receipt["receipt_id"]), *done.release_ids.values()):
-        receipt = reading.receipt(market.database, FIRM, name)
+        receipt = reading.receipt(market.database, market.log, FIRM, name)
         checkpoint = receipt["checkpoint"]
         for release in receipt["releases"]:  # type: ignore[union-attr]
             entry = base64.b64decode(release["entry_b64"])
@@ -445,7 +445,7 @@ def test_a_receipt_proves_the_bytes_to_the_root_without_the_service(market: Serv
                 bytes.fromhex(checkpoint["root"]),  # type: ignore[index]
             )
         with pytest.raises(MarketplaceError):
-            reading.receipt(market.database, BANK, name)
+            reading.receipt(market.database, market.log, BANK, name)
 
 
 def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
@@ -455,7 +455,7 @@ def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
     assert [(q["operation_id"], q["charged_micro_rho"], q["state"]) for q in seen] == [
         ("mine", COST, "recorded")
     ]
-    receipt = reading.receipt(market.database, FIRM, str(seen[0]["receipt_id"]))
+    receipt = reading.receipt(market.database, market.log, FIRM, str(seen[0]["receipt_id"]))
     assert receipt["plan_digest"] == ask("mine").plan_digest
 
 
@@ -468,7 +468,7 @@ def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
         (update(db.releases).values(sha256="0" * 64), "not the logged ones"),
         (delete(db.entries).where(db.entries.c.index == 1), "logged, 1 are stored|not the logged"),
         (update(db.entries).values(bytes=b'{"event":"x","facts":{}}'), "not what was hashed"),
-        (update(db.nodes).values(hash=b"0" * 32), "not the tree"),
+        (update(db.entries).values(leaf_hash=b"0" * 32), "not what was hashed"),
     ],
     ids=[
         "spent put back to zero",
@@ -477,7 +477,7 @@ def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
         "other bytes",
         "a missing entry",
         "a rewritten entry",
-        "a rewritten tree",
+        "a rewritten hash",
     ],
 )
 def test_the_marketplace_does_not_start_over(settings: Settings, damage: object, said: str) -> None:

@@ -15,7 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from marketplace.app import assemble
 from marketplace.identity.store import seed
@@ -58,9 +62,18 @@ class Clock:
         return self.now
 
 
+@cache
+def subjects_key() -> bytes:
+    """Return one key for the homes of all tests: to make one takes longer than most tests."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
 def make_home(path: Path, policy: str = POLICY) -> Settings:
     """Seed a home with the tests' policy and keep its tokens."""
     seed(path, keep_tokens=True)
+    (path / "audit-keys").mkdir(mode=0o700, exist_ok=True)
+    (path / "audit-keys" / "subjects.pem").write_bytes(subjects_key())
     (path / "budgets.yaml").write_text(policy, encoding="utf-8")
     return Settings.of(path, {})
 

@@ -137,7 +137,9 @@ class MemoryMarketplace:
             "time": "2026-11-01T00:00:00.000+00:00",
         }
         domains = {i.domain for i in operation.items}
-        return Committed(ids, receipt, {d: self.budget(operation.tenant, d) for d in domains})
+        left = {d: self.budget(operation.tenant, d) for d in domains}
+        proofs = dict.fromkeys(ids.values(), "c2sp.org/tlog-proof@v1\n")
+        return Committed(ids, receipt, left, proofs)
 
     def nothing_read(self, held: Held, attestation: str = "nothing was read") -> None:
         operation = self._fenced(held)

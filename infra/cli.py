@@ -121,6 +121,13 @@ def _restore(given: argparse.Namespace) -> int:
     return 0
 
 
+def _policy(given: argparse.Namespace) -> int:
+    more = ["--draft", given.draft] if given.draft else []
+    if given.what == "replay":
+        more += ["--since", given.since, "--home", str(home_from(given.home).root)]
+    return _python("marketplace.policy", given.what, *more)
+
+
 def _later(given: argparse.Namespace) -> int:
     print(f"lab {given.command} comes with a later version.", file=sys.stderr)
     return LATER
@@ -181,10 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")
-    for name in ("audit", "policy"):
-        add(name, _later, "comes with a later version").add_argument(
-            "rest", nargs=argparse.REMAINDER
-        )
+    policy = add("policy", _policy, "check policies, or list what a draft would flip", at_home)
+    policy.add_argument("what", choices=["check", "replay"])
+    policy.add_argument("--draft", metavar="DIR", help="default: the policies of this checkout")
+    policy.add_argument("--since", metavar="TIME", default="1970-01-01", help="ISO 8601, UTC")
+    later = add("audit", _later, "comes with a later version")
+    later.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
 
 

@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import yaml
 from fastapi import APIRouter, FastAPI
 
 from marketplace import db
+from marketplace.access.gate import Gate
+from marketplace.access.seeding import seed_grants
 from marketplace.audit import api as audit_api
 from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
@@ -15,6 +18,8 @@ from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import FILE, Directory
+from marketplace.policy.book import PolicyBook
+from marketplace.policy.facts import ContractFacts
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
@@ -46,12 +51,18 @@ def assemble(
     policy = PolicyFile(settings.policy)
     pin(database, policy())
     directory = Directory(settings.home / FILE)
+    around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
+    facts = ContractFacts(settings.contracts, around)
+    gate = Gate(PolicyBook.load(settings.cedar), facts, clock)
+    parties = (around["bureau"], "operator")
+    seed_grants(database, policy(), parties, around["seeded_grant_days"], clock())
     return Services(
         database,
         directory,
         policy,
-        Sessions(database, directory, policy, clock),
-        Releases(database, policy, directory.is_member, clock, reached),
+        Sessions(database, directory, gate.granted, clock),
+        Releases(database, policy, directory.named, gate, clock, reached),
+        gate,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from marketplace.access.gate import Gate
 from marketplace.budgets.policy import PolicyFile
 from marketplace.db import Database
 from marketplace.identity.service import Sessions
@@ -18,3 +19,4 @@ class Services:
     policy: PolicyFile
     sessions: Sessions
     releases: Releases
+    gate: Gate

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-POLICY = Path(__file__).resolve().parent.parent / "policies" / "budgets.yaml"
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
+POLICY = POLICIES / "budgets.yaml"
+ACCESS = POLICIES / "access.yaml"
+CEDAR = POLICIES / "cedar"
+CONTRACTS = POLICIES / "contracts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,23 @@ class Settings:
     database_url: str
     policy: Path
     """`budgets.yaml` of the home if it has one, else the sample."""
+
+    @property
+    def cedar(self) -> Path:
+        """Return the folder of policies in force: `cedar` of the home if it has one."""
+        own = self.home / "cedar"
+        return own if own.is_dir() else CEDAR
+
+    @property
+    def access(self) -> Path:
+        """Return what surrounds the policies: `access.yaml` of the home if it has one."""
+        own = self.home / "access.yaml"
+        return own if own.exists() else ACCESS
+
+    @property
+    def contracts(self) -> tuple[Path, ...]:
+        """Return the folders of table contracts; the home's own come last and win."""
+        return CONTRACTS, self.home / "contracts"
 
     @classmethod
     def of(cls, home: Path, environment: Mapping[str, str]) -> "Settings":

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from marketplace.access import grant_store
 from marketplace.app import assemble
 from marketplace.identity.store import seed
 from marketplace.releases.crash import nowhere
@@ -30,6 +31,9 @@ COST = 100
 """micro-rho of one release in these tests."""
 ALLOTMENT = 1_000
 """What each tenant of the tests' policy may spend of a cohort."""
+
+FIRST_START = 4
+"""Entries that the first start makes under the tests' policy: two contracts, two grants."""
 
 POLICY = """
 domains:
@@ -81,6 +85,14 @@ def parts(settings: Settings, reached: Callable[[str], None] = nowhere) -> Itera
         yield services
     finally:
         services.database.close()
+
+
+def revoke(services: Services, tenant: str, table: str) -> None:
+    """Take an organisation's grants of a table away, below the workflow."""
+    with services.database.writing() as connection:
+        for held in grant_store.of_tenant(connection, tenant):
+            if held.grant.table == table:
+                grant_store.revoke(connection, held.grant.id, "2026-11-01T00:00:00.000+00:00")
 
 
 def digest(name: object) -> str:

@@ -12,6 +12,7 @@ from marketplace.app import LedgerBehindLogError, assemble, build
 from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
 from marketplace.identity.store import seed
+from marketplace.policy.book import PolicyError
 from marketplace.settings import Settings
 
 KEEP_ALIVE_SECONDS = 120
@@ -59,7 +60,7 @@ def _serve(settings: Settings, port: int) -> int:
     seed(settings.home, keep_tokens=False)
     try:
         services = assemble(settings)
-    except (LedgerBehindLogError, PolicyChangedError, ValueError) as error:
+    except (LedgerBehindLogError, PolicyChangedError, PolicyError, ValueError) as error:
         sys.stderr.write(f"marketplace: {error}\n")
         return 1
     uvicorn.run(

@@ -8,18 +8,31 @@ import yaml
 from fastapi import APIRouter, FastAPI
 
 from marketplace import db
+from marketplace.access import api as access_api
+from marketplace.access.desk import Desk
 from marketplace.access.gate import Gate
+from marketplace.access.grants import Grants
+from marketplace.access.inbox import Inbox
+from marketplace.access.mail import Mailer
+from marketplace.access.model import State
+from marketplace.access.parts import Access
+from marketplace.access.requests import Requests
 from marketplace.access.seeding import seed_grants
+from marketplace.access.worker import Worker
 from marketplace.audit import api as audit_api
 from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
+from marketplace.contracts import api as contracts_api
+from marketplace.contracts.service import Contracts
 from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import FILE, Directory
+from marketplace.policy import api as policy_api
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.facts import ContractFacts
+from marketplace.policy.service import Decisions
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
@@ -53,7 +66,18 @@ def assemble(
     directory = Directory(settings.home / FILE)
     around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
     facts = ContractFacts(settings.contracts, around)
-    gate = Gate(PolicyBook.load(settings.cedar), facts, clock)
+    book = PolicyBook.load(settings.cedar)
+    gate = Gate(book, facts, clock)
+    desk = Desk(database, book, facts, directory.people, clock)
+    requests = Requests(desk, around["requests"], around["bureau"])
+    grants = Grants(desk)
+    hours = {
+        State.REVIEW: around["requests"]["review_hours"],
+        State.APPROVAL: around["requests"]["approval_hours"],
+    }
+    tasks = [requests.lapse, grants.warn]
+    if settings.mail is not None:
+        tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")
     seed_grants(database, policy(), parties, around["seeded_grant_days"], clock())
     return Services(
@@ -63,6 +87,10 @@ def assemble(
         Sessions(database, directory, gate.granted, clock),
         Releases(database, policy, directory.named, gate, clock, reached),
         gate,
+        Access(requests, grants, Inbox(desk, requests, hours)),
+        Contracts(desk),
+        Decisions(desk),
+        Worker(tuple(tasks)),
     )
 
 
@@ -71,7 +99,9 @@ def build(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        services.worker.start()
         yield
+        services.worker.stop()
         services.database.close()
 
     app = FastAPI(
@@ -84,7 +114,15 @@ def build(services: Services) -> FastAPI:
     )
     app.state.services = services
     v1 = APIRouter(prefix="/api/v1")
-    for part in (identity_api, budgets_api, releases_api, audit_api):
+    for part in (
+        identity_api,
+        budgets_api,
+        releases_api,
+        audit_api,
+        policy_api,
+        contracts_api,
+        access_api,
+    ):
         v1.include_router(part.router)
     app.include_router(v1)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)

@@ -12,6 +12,33 @@ CONTRACTS = POLICIES / "contracts"
 
 
 @dataclass(frozen=True, slots=True)
+class MailSettings:
+    """The mail server of a lab: `LAB_SMTP_HOST`, `_PORT`, `_FROM`, `_USER`, `_PASSWORD`, `_TLS`."""
+
+    host: str
+    port: int
+    sender: str
+    user: str = ""
+    password: str = ""
+    starttls: bool = True
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "MailSettings | None":
+        """Return the settings, or None where no host is named."""
+        host = environment.get("LAB_SMTP_HOST", "")
+        if not host:
+            return None
+        return cls(
+            host,
+            int(environment.get("LAB_SMTP_PORT") or 587),
+            environment.get("LAB_SMTP_FROM") or f"lab@{host}",
+            environment.get("LAB_SMTP_USER", ""),
+            environment.get("LAB_SMTP_PASSWORD", ""),
+            environment.get("LAB_SMTP_TLS", "starttls") != "none",
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """A home directory and what lies in it, unless the environment says otherwise."""
 
@@ -19,6 +46,8 @@ class Settings:
     database_url: str
     policy: Path
     """`budgets.yaml` of the home if it has one, else the sample."""
+    mail: MailSettings | None = None
+    """The mail server that notices leave by, if any."""
 
     @property
     def cedar(self) -> Path:
@@ -46,4 +75,5 @@ class Settings:
             database_url=environment.get("LAB_DATABASE_URL")
             or f"sqlite:///{home.resolve() / 'marketplace.db'}",
             policy=own if own.exists() else POLICY,
+            mail=MailSettings.of(environment),
         )

@@ -24,6 +24,8 @@ class _Known:
     """Token hash to its holder."""
     named: dict[tuple[str, str], Person]
     """User and tenant to the person."""
+    addresses: dict[str, str]
+    """User to mail address, where one is known."""
     gateway: str
     """Hash of the gateway's token."""
 
@@ -35,7 +37,7 @@ class Directory:
         """Read `path` at the first look-up and whenever it changes."""
         self._path = path
         self._seen: tuple[int, int, int] | None = None
-        self._known = _Known({}, {}, "")
+        self._known = _Known({}, {}, {}, "")
 
     def person(self, token: str) -> Person | None:
         """Return the holder of a token, or None."""
@@ -48,6 +50,10 @@ class Directory:
     def people(self) -> tuple[Person, ...]:
         """Return everybody who can sign in, by name."""
         return tuple(sorted(self._current().people.values(), key=lambda p: p.user))
+
+    def address(self, user: str) -> str:
+        """Return a user's mail address (`"email"` in the file), or an empty text."""
+        return self._current().addresses.get(user, "")
 
     def is_gateway(self, token: str) -> bool:
         """Whether a token is the gateway's."""
@@ -66,7 +72,8 @@ class Directory:
                 if not u.get("revoked", False)
             }
             named = {(p.user, p.tenant): p for p in people.values()}
-            self._known = _Known(people, named, data["gateway_token_sha256"])
+            addresses = {u["name"]: u["email"] for u in data["users"] if u.get("email")}
+            self._known = _Known(people, named, addresses, data["gateway_token_sha256"])
             self._seen = seen
         return self._known
 

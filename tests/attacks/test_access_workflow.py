@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 from marketplace import db
 from marketplace.access import grant_store
 from marketplace.access.grant import from_text
+from marketplace.access.model import Terms, Verdict
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import SEEDED
 from marketplace.services import Services
@@ -20,7 +21,6 @@ from tests.support.desk import WANTED, Caller
 from tests.support.marketplace import Running, ask, make_home, parts, running
 
 EVERYBODY = [name for name, _, _ in SEEDED]
-SEALED = ("bid_record", "utility_usage")
 
 
 @pytest.fixture(scope="module")
@@ -126,23 +126,33 @@ def test_nobody_approves_the_own_request_or_approves_alone(server: Running) -> N
     assert size(server) == before + 8
 
 
-def test_a_stand_in_is_the_same_person_and_acts_under_the_own_name(server: Running) -> None:
+def test_a_stand_in_is_the_same_person_and_acts_under_the_own_name(market: Services) -> None:
     """H14: there is no acting as somebody else without a trace."""
-    away, colleague = Caller(server, "bureau-approver"), Caller(server, "bureau-reviewer")
-    request = asked(server, table="housing_fund")
-    assert away.refused("POST", "/access/stand-ins", {"stand_in": "operator", "days": 3})
-    away.post("/access/stand-ins", {"stand_in": "bureau-reviewer", "days": 3})
-    colleague.judge(request, "reviews")
-    assert request["id"] not in {r["id"] for r in colleague.get("/access/inbox")}
-    where = f"/access/requests/{request['id']}/approvals"
-    agree = verdict(request["text_sha256"])
-    assert colleague.refused("POST", where, agree) == "SAME_PERSON"
+    people = {p.user: p for p in market.directory.people()}
+    requests, inbox, agree = market.access.requests, market.access.inbox, Verdict.AGREE
+    with pytest.raises(MarketplaceError):
+        inbox.name_stand_in(people["bureau-approver"], "operator", 3)
+    inbox.name_stand_in(people["bureau-approver"], "bureau-reviewer", 3)
+    first = requests.submit(people["analyst"], from_wanted())
+    colleague = people["bureau-reviewer"]
+    requests.review(colleague, first.id, agree, first.sha256, "")
+    assert inbox.waiting(colleague) == []
+    with pytest.raises(MarketplaceError) as caught:
+        requests.approve(colleague, first.id, agree, first.sha256, "")
+    assert caught.value.code == "SAME_PERSON"
 
-    other = asked(server, table="land_property")
-    body = {**agree, "text_sha256": other["text_sha256"]}
-    colleague.refused("POST", f"/access/requests/{other['id']}/approvals", body)
-    shown = Caller(server, "regulator").get(f"/access/requests/{other['id']}")
-    assert {s["user"] for s in shown["history"]} == {"analyst"}
+    inbox.name_stand_in(people["bureau-reviewer"], "bureau-approver", 3)
+    second = requests.submit(people["analyst"], from_wanted())
+    requests.review(people["bureau-approver"], second.id, agree, second.sha256, "")
+    _, history = inbox.request(people["regulator"], second.id)
+    assert (history[-1].actor.user, history[-1].actor.for_user) == (
+        "bureau-approver",
+        "bureau-reviewer",
+    )
+    for who in ("bureau-approver", "bureau-reviewer"):
+        with pytest.raises(MarketplaceError) as caught:
+            requests.approve(people[who], second.id, agree, second.sha256, "")
+        assert caught.value.code == "SAME_PERSON"
 
 
 def test_an_edit_takes_every_vote_back_and_old_words_do_not_count(server: Running) -> None:
@@ -228,9 +238,7 @@ def test_rotating_users_gains_no_requests(market: Services) -> None:
     market.access.requests.submit(people["bank-risk"], terms)
 
 
-def from_wanted() -> Any:
-    from marketplace.access.model import Terms  # noqa: PLC0415
-
+def from_wanted() -> Terms:
     return Terms("bid_record", ("p",), ("dp",), (), 500_000, 1_000_000, 30, "why")
 
 

@@ -94,9 +94,13 @@ def _demo(given: argparse.Namespace) -> int:
 
 
 def _bench(given: argparse.Namespace) -> int:
-    if given.part is not None and given.part not in BENCHES:
+    if given.part in BENCHES_OF_LATER_VERSIONS:
         print(f"lab bench {given.part} comes with a later version.", file=sys.stderr)
         return LATER
+    if given.part == "access":
+        from infra import bench_access  # noqa: PLC0415  # as below
+
+        return bench_access.run(given.port or BENCH_PORT, as_json=given.json)
     from infra import bench  # noqa: PLC0415  # brings YAML, which no other command needs
 
     home = home_from(given.home or ".lab-bench")
@@ -184,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
-    parts = (*BENCHES, *BENCHES_OF_LATER_VERSIONS)
+    parts = (*BENCHES, "access", *BENCHES_OF_LATER_VERSIONS)
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")

@@ -32,7 +32,7 @@ from marketplace.identity.store import FILE, Directory
 from marketplace.policy import api as policy_api
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.facts import ContractFacts
-from marketplace.policy.service import Decisions
+from marketplace.policy.service import Decisions, put_in_force
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
@@ -67,6 +67,7 @@ def assemble(
     around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
     facts = ContractFacts(settings.contracts, around)
     book = PolicyBook.load(settings.cedar)
+    put_in_force(database, book, clock())
     gate = Gate(book, facts, clock)
     desk = Desk(database, book, facts, directory.people, clock)
     requests = Requests(desk, around["requests"], around["bureau"])

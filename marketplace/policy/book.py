@@ -59,6 +59,7 @@ class PolicyBook:
 
     def __init__(self, schema: str, policies: str) -> None:
         """Compile; PolicyError if the schema does not hold or a rule cannot be told to people."""
+        self.schema_text, self.policies_text = schema, policies
         self.version = hashlib.sha256(f"{schema}\0{policies}".encode()).hexdigest()
         try:
             found = cedarpy.validate_policies(policies, schema)

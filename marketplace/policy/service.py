@@ -1,14 +1,30 @@
 """Policies and decisions as people read them; who reads others' decisions is logged."""
 
+from datetime import datetime
+
 from marketplace.access.desk import Desk
-from marketplace.audit.entry import Event
+from marketplace.audit import store as log
+from marketplace.audit.entry import Event, Plain
+from marketplace.db import Database
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.policy import store
-from marketplace.policy.book import Rule
+from marketplace.policy.book import PolicyBook, Rule
 from marketplace.policy.store import Kept
 
 MOST = 500
+
+
+def put_in_force(database: Database, book: PolicyBook, now: datetime) -> bool:
+    """Log and keep policies that differ from those of the last start; say whether they did."""
+    with database.reading() as connection:
+        if store.in_force(connection) == book.version:
+            return False
+    with database.writing() as connection:
+        facts: dict[str, Plain] = {"version": book.version, "policies": len(book.rules)}
+        entry = log.append(connection, Event.POLICY_IN_FORCE, now, facts)
+        store.enforce(connection, book, entry.index, now)
+    return True
 
 
 class Decisions:

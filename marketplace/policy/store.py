@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from marketplace import db
+from marketplace.policy.book import PolicyBook
 from marketplace.policy.model import Decision, Inputs
 
 decisions = Table(
@@ -33,6 +34,16 @@ decisions = Table(
     Column("policy", String(80), nullable=False),
     Column("version", String(64), nullable=False, comment="digest of the policies in force"),
     Column("inputs", String, nullable=False, comment="canonical JSON"),
+)
+
+versions = Table(
+    "policy_versions",
+    db.metadata,
+    Column("entry_index", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", String(64), nullable=False, index=True),
+    Column("schema_text", String, nullable=False),
+    Column("policies_text", String, nullable=False),
+    Column("time", String(32), nullable=False, comment="in force from here on"),
 )
 
 BATCH = 1_000
@@ -77,6 +88,35 @@ def save(
             for position, d in enumerate(made)
         ],
     )
+
+
+def in_force(connection: Connection) -> str | None:
+    """Return the version that was put in force last."""
+    newest = select(versions.c.version).order_by(versions.c.entry_index.desc()).limit(1)
+    found: str | None = connection.execute(newest).scalar_one_or_none()
+    return found
+
+
+def enforce(connection: Connection, book: PolicyBook, entry_index: int, now: datetime) -> None:
+    """Keep the whole text of policies that are put in force, so that they can decide again."""
+    connection.execute(
+        insert(versions).values(
+            entry_index=entry_index,
+            version=book.version,
+            schema_text=book.schema_text,
+            policies_text=book.policies_text,
+            time=now.isoformat(timespec="milliseconds"),
+        )
+    )
+
+
+def book_of(connection: Connection, version: str) -> PolicyBook | None:
+    """Return policies that were in force once."""
+    c = versions.c
+    row = connection.execute(
+        select(c.schema_text, c.policies_text).where(c.version == version).limit(1)
+    ).first()
+    return None if row is None else PolicyBook(row.schema_text, row.policies_text)
 
 
 def since(connection: Connection, time: str) -> Iterator[Kept]:

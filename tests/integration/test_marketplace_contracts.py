@@ -17,6 +17,7 @@ from marketplace.contracts import model
 from marketplace.contracts.model import Contract, Stage, State, Terms
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
+from marketplace.policy import store as decisions
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.replay import replay
 from marketplace.services import Services
@@ -218,6 +219,12 @@ def test_a_draft_lists_just_the_decisions_that_it_would_flip(
     code_of(market.releases.reserve, ask("two", purpose="curiosity"))
     code_of(market.releases.reserve, ask("three", epsilon="2"))
     assert replay(market.database, PolicyBook.load(CEDAR), "1970").flips == ()
+
+    with market.database.reading() as connection:
+        for kept in decisions.since(connection, "1970"):
+            then = decisions.book_of(connection, kept.version)
+            assert then is not None
+            assert then.decide(kept.inputs).policy == kept.policy
 
     draft = tmp_path / "draft"
     shutil.copytree(CEDAR, draft)

@@ -32,8 +32,8 @@ COST = 100
 ALLOTMENT = 1_000
 """What each tenant of the tests' policy may spend of a cohort."""
 
-FIRST_START = 4
-"""Entries that the first start makes under the tests' policy: two contracts, two grants."""
+FIRST_START = 5
+"""Entries of the first start under the tests' policy: policies, two contracts, two grants."""
 
 POLICY = """
 domains:

@@ -119,9 +119,13 @@ def _bench(given: argparse.Namespace) -> int:
         from infra import bench_log  # noqa: PLC0415  # brings YAML, as below
 
         return bench_log.run(as_json=given.json)
-    if given.part is not None and given.part not in BENCHES:
+    if given.part in BENCHES_OF_LATER_VERSIONS:
         print(f"lab bench {given.part} comes with a later version.", file=sys.stderr)
         return LATER
+    if given.part == "access":
+        from infra import bench_access  # noqa: PLC0415  # as below
+
+        return bench_access.run(given.port or BENCH_PORT, as_json=given.json)
     from infra import bench  # noqa: PLC0415  # brings YAML, which no other command needs
 
     home = home_from(given.home or ".lab-bench")
@@ -146,9 +150,11 @@ def _restore(given: argparse.Namespace) -> int:
     return 0
 
 
-def _later(given: argparse.Namespace) -> int:
-    print(f"lab {given.command} comes with a later version.", file=sys.stderr)
-    return LATER
+def _policy(given: argparse.Namespace) -> int:
+    more = ["--draft", given.draft] if given.draft else []
+    if given.what == "replay":
+        more += ["--since", given.since, "--home", str(home_from(given.home).root)]
+    return _python("marketplace.policy", given.what, *more)
 
 
 def _python(module: str, *arguments: str) -> int:
@@ -202,16 +208,17 @@ def _parser() -> argparse.ArgumentParser:
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
-    parts = (*BENCHES, LOG_BENCH, *BENCHES_OF_LATER_VERSIONS)
+    parts = (*BENCHES, LOG_BENCH, "access", *BENCHES_OF_LATER_VERSIONS)
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")
     audit = add("audit", _audit, "verify a log or a receipt: lab audit verify --help")
     audit.add_argument("what", choices=["verify", "reconcile"])
     audit.add_argument("rest", nargs=argparse.REMAINDER, help="passed on")
-    add("policy", _later, "comes with a later version").add_argument(
-        "rest", nargs=argparse.REMAINDER
-    )
+    policy = add("policy", _policy, "check policies, or list what a draft would flip", at_home)
+    policy.add_argument("what", choices=["check", "replay"])
+    policy.add_argument("--draft", metavar="DIR", help="default: the policies of this checkout")
+    policy.add_argument("--since", metavar="TIME", default="1970-01-01", help="ISO 8601, UTC")
     return parser
 
 

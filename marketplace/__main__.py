@@ -13,6 +13,7 @@ from marketplace.audit.published import LogDamagedError
 from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
 from marketplace.identity.store import seed
+from marketplace.policy.book import PolicyError
 from marketplace.settings import Settings
 
 KEEP_ALIVE_SECONDS = 120
@@ -60,7 +61,13 @@ def _serve(settings: Settings, port: int) -> int:
     seed(settings.home, keep_tokens=False)
     try:
         services = assemble(settings)
-    except (LedgerBehindLogError, LogDamagedError, PolicyChangedError, ValueError) as error:
+    except (
+        LedgerBehindLogError,
+        LogDamagedError,
+        PolicyChangedError,
+        PolicyError,
+        ValueError,
+    ) as error:
         sys.stderr.write(f"marketplace: {error}\n")
         return 1
     uvicorn.run(

@@ -7,13 +7,26 @@ from typing import Any
 
 import httpx
 
+DENIAL_MEMBERS = ("policy", "resource", "nearest", "nearest_zh")
+
 
 class MarketplaceProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A refusal or failure, with its code and both sentences."""
 
-    def __init__(self, code: str, en: str, zh: str, status: int = 503) -> None:
-        """Keep what a person is told, and the HTTP status (503 when there was no answer)."""
+    def __init__(
+        self,
+        code: str,
+        en: str,
+        zh: str,
+        status: int = 503,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep what a person is told, and the HTTP status (503 when there was no answer).
+
+        `more`: of a denial by policy the members policy, resource, nearest and nearest_zh.
+        """
         self.code, self.en, self.zh, self.status = code, en, zh, status
+        self.more: Mapping[str, str] = more or {}
         super().__init__(en)
 
 
@@ -247,6 +260,7 @@ class MarketplaceClient:
         try:
             problem = answer.json()
             told = problem["code"], problem["detail"], problem["detail_zh"]
+            more = {n: str(problem[n]) for n in DENIAL_MEMBERS if n in problem}
         except (ValueError, KeyError, TypeError) as error:
             raise MarketplaceProblem(
                 "SERVICE_UNAVAILABLE",
@@ -254,7 +268,7 @@ class MarketplaceClient:
                 f"交易平台返回状态 {answer.status_code}，未发布任何结果。",
                 answer.status_code,
             ) from error
-        raise MarketplaceProblem(*told, answer.status_code)
+        raise MarketplaceProblem(*told, answer.status_code, more)
 
     def _answered(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401  # httpx's own
         """Return the answer; a connection that broke is tried once more.

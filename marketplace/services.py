@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 
+from marketplace.access.gate import Gate
+from marketplace.access.parts import Access
+from marketplace.access.worker import Worker
 from marketplace.audit.openings import Openings
 from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
+from marketplace.contracts.service import Contracts
 from marketplace.db import Database
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
+from marketplace.policy.service import Decisions
 from marketplace.releases.service import Releases
 
 
@@ -26,3 +31,8 @@ class Services:
     readings: Readings
     openings: Openings
     witnessing: Witnessing
+    gate: Gate
+    access: Access
+    contracts: Contracts
+    decisions: Decisions
+    worker: Worker

@@ -4,7 +4,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-POLICY = Path(__file__).resolve().parent.parent / "policies" / "budgets.yaml"
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
+POLICY = POLICIES / "budgets.yaml"
+ACCESS = POLICIES / "access.yaml"
+CEDAR = POLICIES / "cedar"
+CONTRACTS = POLICIES / "contracts"
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """The mail server of a lab: `LAB_SMTP_HOST`, `_PORT`, `_FROM`, `_USER`, `_PASSWORD`, `_TLS`."""
+
+    host: str
+    port: int
+    sender: str
+    user: str = ""
+    password: str = ""
+    starttls: bool = True
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "MailSettings | None":
+        """Return the settings, or None where no host is named."""
+        host = environment.get("LAB_SMTP_HOST", "")
+        if not host:
+            return None
+        return cls(
+            host,
+            int(environment.get("LAB_SMTP_PORT") or 587),
+            environment.get("LAB_SMTP_FROM") or f"lab@{host}",
+            environment.get("LAB_SMTP_USER", ""),
+            environment.get("LAB_SMTP_PASSWORD", ""),
+            environment.get("LAB_SMTP_TLS", "starttls") != "none",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +46,27 @@ class Settings:
     database_url: str
     policy: Path
     """`budgets.yaml` of the home if it has one, else the sample."""
-
+    mail: MailSettings | None = None
+    """The mail server that notices leave by, if any."""
     witnesses: str = ""
     """Who is asked to sign the log's checkpoints: URLs and keys (`LAB_WITNESSES`)."""
+
+    @property
+    def cedar(self) -> Path:
+        """Return the folder of policies in force: `cedar` of the home if it has one."""
+        own = self.home / "cedar"
+        return own if own.is_dir() else CEDAR
+
+    @property
+    def access(self) -> Path:
+        """Return what surrounds the policies: `access.yaml` of the home if it has one."""
+        own = self.home / "access.yaml"
+        return own if own.exists() else ACCESS
+
+    @property
+    def contracts(self) -> tuple[Path, ...]:
+        """Return the folders of table contracts; the home's own come last and win."""
+        return CONTRACTS, self.home / "contracts"
 
     @property
     def log(self) -> Path:
@@ -39,4 +88,5 @@ class Settings:
             or f"sqlite:///{home.resolve() / 'marketplace.db'}",
             policy=own if own.exists() else POLICY,
             witnesses=environment.get("LAB_WITNESSES", ""),
+            mail=MailSettings.of(environment),
         )

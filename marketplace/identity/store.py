@@ -22,8 +22,10 @@ TOKENS = "tokens"
 class _Known:
     people: dict[str, Person]
     """Token hash to its holder."""
-    members: frozenset[tuple[str, str]]
-    """User and tenant."""
+    named: dict[tuple[str, str], Person]
+    """User and tenant to the person."""
+    addresses: dict[str, str]
+    """User to mail address, where one is known."""
     gateway: str
     """Hash of the gateway's token."""
 
@@ -35,7 +37,7 @@ class Directory:
         """Read `path` at the first look-up and whenever it changes."""
         self._path = path
         self._seen: tuple[int, int, int] | None = None
-        self._known = _Known({}, frozenset(), "")
+        self._known = _Known({}, {}, {}, "")
 
     def person(self, token: str) -> Person | None:
         """Return the holder of a token, or None."""
@@ -45,9 +47,17 @@ class Directory:
         """Return the holder of the token with this hash, or None."""
         return self._current().people.get(token_sha256)
 
-    def is_member(self, user: str, tenant: str) -> bool:
-        """Whether the user still exists, is not revoked, and belongs to that organisation."""
-        return (user, tenant) in self._current().members
+    def named(self, user: str, tenant: str) -> Person | None:
+        """Return a user of an organisation, unless unknown or revoked."""
+        return self._current().named.get((user, tenant))
+
+    def people(self) -> tuple[Person, ...]:
+        """Return everybody who can sign in, by name."""
+        return tuple(sorted(self._current().people.values(), key=lambda p: p.user))
+
+    def address(self, user: str) -> str:
+        """Return a user's mail address (`"email"` in the file), or an empty text."""
+        return self._current().addresses.get(user, "")
 
     def is_gateway(self, token: str) -> bool:
         """Whether a token is the gateway's."""
@@ -65,8 +75,9 @@ class Directory:
                 for u in data["users"]
                 if not u.get("revoked", False)
             }
-            members = frozenset((p.user, p.tenant) for p in people.values())
-            self._known = _Known(people, members, data["gateway_token_sha256"])
+            named = {(p.user, p.tenant): p for p in people.values()}
+            addresses = {u["name"]: u["email"] for u in data["users"] if u.get("email")}
+            self._known = _Known(people, named, addresses, data["gateway_token_sha256"])
             self._seen = seen
         return self._known
 

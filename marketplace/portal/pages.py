@@ -102,7 +102,7 @@ async def _with_headers(
 
 def home(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     """Show roles, the tables that may be asked, and where the log stands."""
-    grants = here.policy().grants.get(browser.person.tenant, {})
+    grants = here.gate.granted(here.database, browser.person.tenant)
     head = here.log.head.checkpoint
     facts = {"grants": sorted(grants.items()), "size": head.size, "root": head.root.hex()}
     return _page(request, browser, "home", facts)

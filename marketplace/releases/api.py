@@ -30,6 +30,7 @@ class TableBody(StrictBody):
     name: ShortName
     version: Annotated[str, Field(min_length=1, max_length=80)]
     contract_digest: Annotated[str, Field(max_length=80)] = ""
+    fields: Annotated[list[ShortName], Field(max_length=500)] | None = None
 
 
 class ItemBody(StrictBody):
@@ -97,6 +98,7 @@ def reserve(body: ReserveBody, here: Here) -> dict[str, Any]:
             tables={t.name: t.version for t in body.tables},
             plan_digest=body.plan_digest,
             items=tuple(_item(i) for i in body.items),
+            fields={t.name: tuple(t.fields) for t in body.tables if t.fields is not None},
         )
     except ValueError as error:
         raise refusals.malformed(str(error)) from error

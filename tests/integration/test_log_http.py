@@ -13,6 +13,7 @@ from marketplace.client import MadeItem, MarketplaceClient, WantedItem
 from tests.support.logs import verify
 from tests.support.marketplace import (
     COST,
+    SEEDED,
     TABLES,
     Running,
     ask,
@@ -83,7 +84,7 @@ def test_checkpoint_key_and_hashes_are_public(server: Running) -> None:
     ],
 )
 def test_entries_are_for_auditors(server: Running, user: str | None, status: int) -> None:
-    answer = get(server, "tile/entries/000.p/2", user)
+    answer = get(server, f"tile/entries/000.p/{SEEDED + 2}", user)
     assert answer.status_code == status
     if status == 200:
         assert b"reservation:make" in answer.content

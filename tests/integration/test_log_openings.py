@@ -19,11 +19,12 @@ from marketplace.identity.model import Person
 from marketplace.services import Services
 from marketplace.settings import Settings
 from tests.support.logs import verify
-from tests.support.marketplace import Clock, ask, make_home, parts
+from tests.support.marketplace import SEEDED, Clock, ask, make_home, parts
 
 ADMIN = Person("audit-admin", "bureau", ("audit-admin",), "en")
 GROUND = Ground(Basis.REGULATOR_REQUEST, "case 2026-17")
 PURPOSE = "market-research"
+MINE = [SEEDED, SEEDED + 1, SEEDED + 2]
 
 
 @pytest.fixture
@@ -61,11 +62,11 @@ def check(market: Services, disclosure: dict[str, Any]) -> list[int]:
 
 
 def test_texts_come_back_and_fit_their_commitments(market: Services, settings: Settings) -> None:
-    (one,) = market.openings.open_entries(ADMIN, GROUND, identity(settings), [0])
+    (one,) = market.openings.open_entries(ADMIN, GROUND, identity(settings), [SEEDED])
     fields = {f["field"]: f for f in one["fields"]}  # type: ignore[union-attr, index]
     assert fields["purpose"]["text"] == PURPOSE
     assert fields["subject"]["text"] == "analyst"
-    facts = entries(market)[0]["facts"]
+    facts = entries(market)[SEEDED]["facts"]
     for name, field in fields.items():
         made = bytes.fromhex(field["salt"]) + field["text"].encode()
         assert facts[f"{name}_commitment"] == verifier.hashlib.sha256(made).hexdigest()
@@ -88,8 +89,10 @@ def test_what_is_opened_of_a_subject_is_complete_and_anyone_can_check(
     market: Services, settings: Settings
 ) -> None:
     disclosure = opened(market, settings)
-    assert check(market, disclosure) == [0, 1, 2]
-    assert check(market, json.loads(json.dumps(opened(market, settings, "bank-risk")))) == [3]
+    assert check(market, disclosure) == MINE
+    assert check(market, json.loads(json.dumps(opened(market, settings, "bank-risk")))) == [
+        SEEDED + 3
+    ]
 
 
 def test_an_opening_that_leaves_out_adds_or_changes_something_is_found(
@@ -184,8 +187,8 @@ def test_the_command_says_up_to_where_an_opening_is_complete(
     state = ("--state", tmp_path / "state.json")
     done = verify(market.log.folder, "--disclosure", file, "--json", *state)
     told = json.loads(done.stdout)
-    assert (done.returncode, told["entries_of_the_subject"]) == (0, [0, 1, 2])
-    assert told["complete_among_the_first"] == told["size"] == 5
+    assert (done.returncode, told["entries_of_the_subject"]) == (0, MINE)
+    assert told["complete_among_the_first"] == told["size"] == SEEDED + 5
     file.write_text("not JSON")
     assert verify(market.log.folder, "--disclosure", file, *state).returncode == 2
     assert verify(market.log.folder, "--disclosure", tmp_path / "none", *state).returncode == 2
@@ -220,15 +223,15 @@ def test_erasing_a_subject_drops_texts_and_keeps_the_tree(
     with pytest.raises(MarketplaceError) as caught:
         opened(market, settings)
     assert caught.value.code == "NOT_FOUND"
-    found = market.openings.open_entries(ADMIN, GROUND, identity(settings), [0, 1, 2])
+    found = market.openings.open_entries(ADMIN, GROUND, identity(settings), MINE)
     assert [f["fields"] for f in found] == [[], [], []]
     with market.database.reading() as connection:
-        tag = entries(market)[0]["facts"]["subject_enrolment"]
+        tag = entries(market)[SEEDED]["facts"]["subject_enrolment"]
         rows = connection.execute(
             select(store.sealed_texts).where(store.sealed_texts.c.subject_tag == tag)
         )
         assert rows.all() == []
-    assert check(market, opened(market, settings, "bank-risk")) == [3]
+    assert check(market, opened(market, settings, "bank-risk")) == [SEEDED + 3]
     assert kept["entries"] == opened(market, settings, "bank-risk")["entries"]
     erased = [e for e in entries(market) if e["event"] == Event.SUBJECT_ERASED]
     assert [(e["facts"]["basis"], e["facts"]["entries"]) for e in erased] == [
@@ -265,12 +268,12 @@ def test_a_purge_drops_what_is_old_enough_and_nothing_else(settings: Settings) -
         clock.now += timedelta(days=3 * 366 + 1)
         market.releases.reserve(ask("new"))
         before = len(entries(market))
-        assert market.openings.purge(ADMIN, Ground(Basis.RETENTION, "plan 2")) == 2
+        assert market.openings.purge(ADMIN, Ground(Basis.RETENTION, "plan 2")) == 4
         noted = entries(market)[before:]
-        assert [(e["event"], e["facts"]["entries"]) for e in noted] == [("log:purge", 2)]
+        assert [(e["event"], e["facts"]["entries"]) for e in noted] == [("log:purge", 4)]
         disclosure = opened(market, settings)
         assert [bool(e["fields"]) for e in disclosure["entries"]] == [False, True]  # type: ignore[index]
-        assert check(market, disclosure) == [0, before - 1]
+        assert check(market, disclosure) == [SEEDED, before - 1]
 
 
 @pytest.mark.parametrize("role", ["auditor", "system-admin", "security-admin", "analyst", ""])

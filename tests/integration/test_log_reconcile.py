@@ -12,7 +12,7 @@ from infra.cli import main
 from marketplace import db
 from marketplace.audit.reconcile import Report, reconcile
 from marketplace.services import Services
-from tests.support.marketplace import TABLES, ask, item, made, make_home, parts
+from tests.support.marketplace import SEEDED, TABLES, ask, item, made, make_home, parts
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 LAKE = {"tax_summary": {"version": "v1", "batches": []}}
@@ -49,7 +49,7 @@ def test_a_row_without_its_entry_is_missing(market: Services) -> None:
     with market.database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.execute(delete(db.releases))
-        connection.execute(delete(db.entries).where(db.entries.c.index == 0))
+        connection.execute(delete(db.entries).where(db.entries.c.index == SEEDED))
         connection.commit()
     kinds = {f.split(" ")[0] + f.split(":")[1] for f in report(market).findings}
     assert kinds == {"reservation no entry", "release an entry and nothing else"}

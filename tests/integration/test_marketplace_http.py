@@ -232,6 +232,37 @@ USER_ROUTES = (
     ("GET", "/api/v1/receipts/x"),
     ("GET", "/api/v1/releases/x/answer"),
 )
+WORKFLOW_ROUTES = (
+    ("GET", "/api/v1/access/drafts"),
+    ("GET", "/api/v1/access/grants"),
+    ("POST", "/api/v1/access/grants/x/renewals"),
+    ("POST", "/api/v1/access/grants/x/revocation"),
+    ("GET", "/api/v1/access/inbox"),
+    ("GET", "/api/v1/access/notices"),
+    ("POST", "/api/v1/access/notices/x/read"),
+    ("GET", "/api/v1/access/requests"),
+    ("POST", "/api/v1/access/requests"),
+    ("GET", "/api/v1/access/requests/x"),
+    ("PUT", "/api/v1/access/requests/x"),
+    ("POST", "/api/v1/access/requests/x/approvals"),
+    ("POST", "/api/v1/access/requests/x/reviews"),
+    ("POST", "/api/v1/access/requests/x/withdrawal"),
+    ("POST", "/api/v1/access/stand-ins"),
+    ("GET", "/api/v1/access/stops"),
+    ("POST", "/api/v1/access/stops"),
+    ("POST", "/api/v1/access/stops/x/lift"),
+    ("GET", "/api/v1/access/waits"),
+    ("GET", "/api/v1/contracts"),
+    ("POST", "/api/v1/contracts"),
+    ("POST", "/api/v1/contracts/x/destruction"),
+    ("POST", "/api/v1/contracts/x/exit"),
+    ("POST", "/api/v1/contracts/x/signatures"),
+    ("GET", "/api/v1/funnel"),
+    ("POST", "/api/v1/funnel/x"),
+    ("GET", "/api/v1/policy"),
+    ("GET", "/api/v1/policy/decisions"),
+)
+"""Who may do what there is a matrix of its own (attacks, H1); here: nobody without a token."""
 OPEN_ROUTES = (
     ("GET", "/api/v1/log/checkpoint"),
     ("GET", "/api/v1/log/proofs/0"),
@@ -305,6 +336,10 @@ def test_every_route_opens_to_its_own_callers_only(server: Running) -> None:
             assert status_of(server, method, path, bearer) == 401, (path, bearer)
         for name in ("bank-risk", "regulator", "system-admin", "security-admin"):
             assert status_of(server, method, path, token(server.settings, name)) == 403, path
+    for method, path in WORKFLOW_ROUTES:
+        for bearer in (None, "wrong-token-wrong", service):
+            assert status_of(server, method, path, bearer) == 401, (path, bearer)
+        assert status_of(server, method, path, user) not in (401, 500), path
     client = MarketplaceClient(server.url, service)
     client.session(user)
     client.close()
@@ -322,7 +357,13 @@ def test_the_route_tables_of_this_test_are_complete() -> None:
             .replace("/demo-bank/", "/{}/")
             .replace("/0", "/{}"),
         )
-        for m, p in (*GATEWAY_ROUTES, *USER_ROUTES, *OPEN_ROUTES, *AUDIT_ROUTES)
+        for m, p in (
+            *GATEWAY_ROUTES,
+            *USER_ROUTES,
+            *WORKFLOW_ROUTES,
+            *OPEN_ROUTES,
+            *AUDIT_ROUTES,
+        )
     }
     known = {(m, "/api/v1/log/consistency/{}" if "consistency" in p else p) for m, p in known}
     named = {

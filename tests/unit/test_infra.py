@@ -95,7 +95,7 @@ def test_status_of_a_lab_that_does_not_run_is_not_zero(tmp_path, capsys):
 
 
 def test_commands_of_a_later_version_say_so(capsys):
-    assert main(["policy", "replay"]) == 2
+    assert main(["bench", "score"]) == 2
     assert "later version" in capsys.readouterr().err
 
 

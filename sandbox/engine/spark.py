@@ -208,14 +208,19 @@ class SparkEngine:
         # Left by a notebook's environment, these would make a client instead of an engine.
         for name in ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE"):
             os.environ.pop(name, None)
-        if self._settings.secret:  # not as an option: those stand in the argument list of the JVM
-            os.environ["_SPARK_AUTH_SECRET"] = self._settings.secret
         # Imported here: it takes half a second, which a DuckDB-only lab need not spend.
+        from pyspark import SparkConf, SparkContext  # noqa: PLC0415
         from pyspark.sql import SparkSession  # noqa: PLC0415
 
+        options = self._options(scratch)
         builder = SparkSession.builder.appName("lab").master(self._settings.master)
-        for name, value in self._options(scratch).items():
+        for name, value in options.items():
             builder = builder.config(name, value)
+        if self._settings.secret:
+            # The JVM first: what is configured before it starts stands in its argument list.
+            known = SparkConf(loadDefaults=False).setAll(list(options.items()))
+            SparkContext._ensure_initialized(conf=known)  # noqa: SLF001 - there is no public way
+            builder = builder.config("spark.authenticate.secret", self._settings.secret)
         return builder.getOrCreate()
 
     def _options(self, scratch: Path) -> dict[str, str]:

@@ -221,7 +221,10 @@ class SparkEngine:
             known = SparkConf(loadDefaults=False).setAll(list(options.items()))
             SparkContext._ensure_initialized(conf=known)  # noqa: SLF001 - there is no public way
             builder = builder.config("spark.authenticate.secret", self._settings.secret)
-        return builder.getOrCreate()
+        session = builder.getOrCreate()
+        # Again, now that the context stands: only so do a cluster's executors hear of it.
+        session.sparkContext.setLogLevel("OFF")
+        return session
 
     def _options(self, scratch: Path) -> dict[str, str]:
         options = {

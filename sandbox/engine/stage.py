@@ -93,6 +93,7 @@ class Stage:
                 place.getFileSystem(self._conf).mkdirs(place, private)
             probe = self._journal / f".{self._mark}.parquet"
             pq.write_table(pa.table({"probe": [1]}), probe)
+            self._delete(f"{self._place}/probe.parquet")  # of an earlier try
             self._copy(probe, f"{self._place}/probe.parquet")
             probe.unlink()
         try:
@@ -172,7 +173,8 @@ class Stage:
         """Remove the stages of processes that ended without doing it."""
         self._journal.mkdir(mode=0o700, parents=True, exist_ok=True)
         for note in self._journal.glob("[!.]*"):
-            with note.open() as entry, contextlib.suppress(BlockingIOError):
+            # A living process holds the lock; another start may have removed the note just now.
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), note.open() as entry:
                 fcntl.flock(entry, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._remove(note)
 
@@ -182,7 +184,7 @@ class Stage:
         except Py4JError:
             log.warning("A stage could not be removed; the next start tries again")
         else:
-            note.unlink()
+            note.unlink(missing_ok=True)
 
     def _delete(self, path: str) -> None:
         target = self._jvm.org.apache.hadoop.fs.Path(path)

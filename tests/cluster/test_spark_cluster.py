@@ -39,6 +39,8 @@ QUESTIONS = (
 )
 PARQUET = b"PAR1"
 
+Served = tuple[subprocess.Popen[bytes], dict[str, str]]
+
 
 @dataclass(frozen=True)
 class Site:
@@ -76,9 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @contextmanager
-def gateway(
-    site: Site, **settings: str
-) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+def gateway(site: Site, **settings: str) -> Iterator[Served]:
     """Serve the lake without noise; yield the process and what a client needs to know."""
     port = free_port()
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "LAB_"))}
@@ -158,17 +158,17 @@ def gateway_log(site: Site) -> str:
 
 
 def secrets_in_sight(site: Site) -> list[str]:
-    """Return where a secret or a row's path shows: logs of the cluster, ours, argument lists."""
-    words = (S3_SECRET.encode(), SECRET.encode(), b"s3a://stage", b"encryption.key")
+    """Return where a secret shows (logs, argument lists), or in logs a file that was read."""
+    words = (S3_SECRET.encode(), SECRET.encode(), b".parquet", b"encryption.key")
     logs = [
         *site.spark.folder.glob("*.log"),
         *site.spark.folder.glob("work/*/*/std*"),
         site.home.parent / "gateway.log",
     ]
-    lines = [p for p in Path("/proc").glob("[0-9]*/cmdline") if p.parent.name != str(os.getpid())]
-    return [
-        f"{place}: {word!r}" for place in (*logs, *lines) for word in words if word in read(place)
-    ]
+    found = [(log, word) for log in logs for word in words if word in read(log)]
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        found += [(line, word) for word in words[:2] if word in read(line)]
+    return [f"{word!r} in {place}" for place, word in found]
 
 
 def holds(folder: Path, word: bytes) -> bool:

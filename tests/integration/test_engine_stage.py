@@ -112,6 +112,11 @@ def test_the_next_start_removes_what_a_killed_process_left_and_nothing_of_a_livi
     assert views(place) == {version(tmp_path, "2").view}
 
 
+def test_a_start_that_is_tried_again_keeps_its_stage(place: Path, stage: Stage) -> None:
+    stage.open(spark_session())
+    assert len(list(place.iterdir())) == 1
+
+
 def test_a_stage_that_cannot_be_written_is_named_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,7 +1,8 @@
 """The distributed engine: Spark in classic mode, on this machine or on a cluster.
 
 One session per process, warmed in the background. Its progress, metrics, logs and errors hold row
-counts and values, so none of them leaves this module.
+counts and values, so none of them leaves this module. A cluster's
+workers are the exception: at level INFO their executors' logs name staged files and their sizes.
 """
 
 import logging
@@ -221,10 +222,7 @@ class SparkEngine:
             known = SparkConf(loadDefaults=False).setAll(list(options.items()))
             SparkContext._ensure_initialized(conf=known)  # noqa: SLF001 - there is no public way
             builder = builder.config("spark.authenticate.secret", self._settings.secret)
-        session = builder.getOrCreate()
-        # Again, now that the context stands: only so do a cluster's executors hear of it.
-        session.sparkContext.setLogLevel("OFF")
-        return session
+        return builder.getOrCreate()
 
     def _options(self, scratch: Path) -> dict[str, str]:
         options = {
@@ -250,7 +248,6 @@ class SparkEngine:
             # Rows and the stage's key travel between processes and spill to the workers' disks.
             options |= {
                 "spark.authenticate": "true",
-                "spark.executor.syncLogLevel.enabled": "true",
                 "spark.io.encryption.enabled": "true",
                 "spark.network.crypto.enabled": "true",
             }

@@ -158,8 +158,8 @@ def gateway_log(site: Site) -> str:
 
 
 def secrets_in_sight(site: Site) -> list[str]:
-    """Return where a secret shows (logs, argument lists), or in logs a file that was read."""
-    words = (S3_SECRET.encode(), SECRET.encode(), b".parquet", b"encryption.key")
+    """Return where a secret shows: logs of the cluster, ours, argument lists."""
+    words = (S3_SECRET.encode(), SECRET.encode(), b"encryption.key")
     logs = [
         *site.spark.folder.glob("*.log"),
         *site.spark.folder.glob("work/*/*/std*"),

@@ -82,7 +82,7 @@ class SparkSettings:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "SparkSettings":
-        """Return what the `LAB_SPARK_…` settings say; raise `StageError` for what cannot work."""
+        """Return what the settings of Spark say; raise `StageError` for what cannot work."""
         return cls(
             master=environ.get("LAB_SPARK_MASTER") or LOCAL_MASTER,
             driver_host=environ.get("LAB_SPARK_DRIVER_HOST") or "127.0.0.1",

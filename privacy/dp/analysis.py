@@ -18,19 +18,15 @@ from privacy.dp.interval import check_overflow
 from privacy.dp.measure import Builder
 from privacy.dp.plan import (
     AggregateKind,
-    DistinctOn,
     Group,
     JoinOn,
     Local,
     Node,
-    Project,
     Scan,
-    Slice,
-    SortBy,
     UnionAll,
-    Where,
     children,
     walk,
+    with_children,
 )
 from privacy.dp.prune import prune
 from privacy.dp.relation import (
@@ -73,7 +69,7 @@ class _Analysis:
             case Group():
                 child = self.lower(node.child)
                 if child is not None:
-                    return Group(child, node.keys, node.aggregates)
+                    return with_children(node, (child,))
                 kind = self.classifier.kind(node.child)
                 if not isinstance(kind, Private):
                     raise AssertionError("a private plan has a private kind")  # noqa: TRY004  # not the caller's
@@ -85,15 +81,12 @@ class _Analysis:
                 if child is None:
                     self.classifier.kind(node)
                     return None
-                return _with_child(node, child)
+                return with_children(node, (child,))
 
     def _combine(self, node: JoinOn | UnionAll) -> Node | None:
         lowered = [self.lower(c) for c in children(node)]
         if all(c is not None for c in lowered):
-            inputs = tuple(c for c in lowered if c is not None)
-            if isinstance(node, UnionAll):
-                return UnionAll(inputs, node.columns)
-            return JoinOn(inputs[0], inputs[1], node.kind, node.condition, node.columns)
+            return with_children(node, tuple(c for c in lowered if c is not None))
         if self._uses_release(lowered):
             raise Refusal(
                 "JOIN_FORM",
@@ -142,14 +135,17 @@ class _Analysis:
             # groupBy(keys).agg() without aggregates: nothing is drawn for declared keys.
             builder.rows()
         self._check_size(cells, outputs)
-        identity = digest(node, self.facts, extra={"mechanisms": MECHANISMS})
+        settled = self.classifier.settled(node)
+        if not isinstance(settled, Group):
+            raise AssertionError("settling keeps the form of a plan")  # noqa: TRY004  # our bug
+        identity = digest(settled, self.facts, extra={"mechanisms": MECHANISMS})
         release = ReleasePlan(
             digest=identity,
             domain=kind.domain,
             tables=tuple(sorted({n.table for n in walk(node) if isinstance(n, Scan)})),
             cohorts=self._cohorts(node),
             exact=ExactQuery(
-                child=node.child,
+                child=settled.child,
                 keys=node.keys,
                 measures=tuple(builder.measures),
                 scan_limits=self._scan_limits(node),
@@ -241,19 +237,3 @@ def _row_bound(kind: Private) -> tuple[int, int | None]:
     if kind.rows is not None and kind.rows <= MAX_ROWS_PER_UNIT:
         return max(kind.rows, 1), None
     return MAX_ROWS_PER_UNIT, MAX_ROWS_PER_UNIT
-
-
-def _with_child(node: Node, child: Node) -> Node:
-    match node:
-        case Project():
-            return Project(child, node.items)
-        case Where():
-            return Where(child, node.predicate)
-        case DistinctOn():
-            return DistinctOn(child, node.on)
-        case SortBy():
-            return SortBy(child, node.keys)
-        case Slice():
-            return Slice(child, node.count, node.offset)
-        case _:
-            raise AssertionError("only single-input nodes are rebuilt here")

@@ -27,7 +27,9 @@ from privacy.dp.plan import (
     SortBy,
     UnionAll,
     Where,
+    children,
     references,
+    with_children,
 )
 from privacy.dp.predicate import (
     allowed,
@@ -68,6 +70,7 @@ class Classifier:
         self._known: dict[int, tuple[Node, Kind]] = {}
         self.multiplicities: dict[int, int] = {}
         """For the public side of each join judged so far, by its first column: its fan-out."""
+        self._settled: dict[int, tuple[Node, Node]] = {}
 
     def kind(self, node: Node) -> Kind:
         """Return the kind of `node`, computed once."""
@@ -75,6 +78,21 @@ class Classifier:
         if known is None:
             # The node is stored beside its kind so that its id cannot be reused meanwhile.
             known = self._known[id(node)] = (node, self._compute(node))
+        return known[1]
+
+    def settled(self, node: Node) -> Node:
+        """Return a judged plan with the rows of each public side that were judged."""
+        known = self._settled.get(id(node))
+        if known is None:
+            made = with_children(node, tuple(self.settled(child) for child in children(node)))
+            # The node is stored beside it so that its id cannot be reused meanwhile.
+            known = self._settled[id(node)] = (node, made)
+        return known[1]
+
+    def _settle(self, public: Node) -> Node:
+        known = self._settled.get(id(public))
+        if known is None:
+            known = self._settled[id(public)] = (public, self.facts.data.settled(public))
         return known[1]
 
     def _compute(self, node: Node) -> Kind:
@@ -214,6 +232,7 @@ class Classifier:
             )
         elif node.kind in (JoinKind.SEMI, JoinKind.ANTI):
             self._check_condition(node, _private(left))
+            self._settle(node.right)
             return _private(left)
         raise Refusal(
             "JOIN_FORM",
@@ -233,6 +252,7 @@ class Classifier:
         self, node: JoinOn, private: Private, public: Node, *, keeps_unmatched: bool
     ) -> Kind:
         self._check_condition(node, private)
+        public = self._settle(public)
         public_ids = {c.id for c in public.columns}
         matched = tuple(sorted(equated(node.condition, public_ids)))
         fan_out = max(self.facts.data.multiplicity(public, matched), 1)

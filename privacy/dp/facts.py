@@ -72,6 +72,13 @@ class TableFacts:
 class PublicData(Protocol):
     """Exact answers about public relations (frozen public tables and the client's own frames)."""
 
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on.
+
+        What is counted of it here is then true of the rows that an engine will read.
+        """
+        ...
+
     def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
         """Return the distinct tuples of these columns of a public plan, sorted, nulls first."""
         ...

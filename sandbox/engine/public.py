@@ -40,6 +40,7 @@ from sandbox.engine.physical import Col, Scalar
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, Renderer
 from sandbox.engine.run import Cancelled, TableSource
+from sandbox.engine.settle import is_settled, settled
 
 ARROW_TYPES: Mapping[DataType, pa.DataType] = {
     DataType.BOOLEAN: pa.bool_(),
@@ -57,6 +58,9 @@ EMPTY_ROW = "0" * 64
 
 ONE_ROW = pa.table({"one": pa.array([0], pa.int32())})
 
+MAX_REMEMBERED_BYTES = 1_000_000
+"""Settled rows that are kept for later questions, so that these have the same ones."""
+
 MAX_REMEMBERED = 4096
 """Answers about public tables that are kept: an analysis asks the same again and again."""
 
@@ -71,7 +75,6 @@ _JOINS: Mapping[JoinKind, str] = {
 }
 
 Tuples = tuple[tuple[Value, ...], ...]
-_T = TypeVar("_T", Tuples, int)
 
 _COUNTED = -(2**40)
 """Id of a count that is added here: plans number their columns from above -1000."""
@@ -92,6 +95,17 @@ class _Rows:
     columns: Mapping[int, Scalar]
     order: tuple[tuple[str, bool, bool], ...] = ()
     """Column, ascending, nulls first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Rows of a public plan, and the plan that reads them."""
+
+    plan: Local
+    rows: pa.Table
+
+
+_T = TypeVar("_T", Tuples, int, _Settled)
 
 
 class PublicEngine:
@@ -132,6 +146,24 @@ class PublicEngine:
             for column, field in zip(table.columns, fields, strict=True)
         ]
         return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """Everything that plans may read by digest, settled rows included."""
+        return self._frames
+
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on."""
+        if is_settled(node):
+            return node
+        key = self._key("settled", node)
+        known = self._remembered(key)
+        if not isinstance(known, _Settled):
+            known = _Settled(*settled(node, self.run(node)))
+            if known.rows.nbytes <= MAX_REMEMBERED_BYTES:
+                self._remember(key, known)
+        self._frames[known.plan.digest] = known.rows
+        return known.plan
 
     def distinct(self, node: Node, column_ids: tuple[int, ...]) -> Tuples:
         """Return the distinct tuples of these columns of a public plan, sorted, nulls first."""

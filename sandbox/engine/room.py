@@ -132,6 +132,15 @@ class PublicRooms:
         sources = LakeSources(room.lake, public)
         self._engine = PublicEngine(room.database, lambda: sources, frames)
 
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """What an engine has to be given beside tables: the client's frames and settled rows."""
+        return self._engine.frames
+
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on."""
+        return self._engine.settled(node)
+
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan."""
         return self._engine.run(node)

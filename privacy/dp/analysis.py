@@ -14,7 +14,6 @@ from privacy.dp.draw import Output, Program, ReleasePlan
 from privacy.dp.exact import ExactQuery, Measure, MeasureKind
 from privacy.dp.facts import PublicFacts
 from privacy.dp.fixedpoint import fixed_bounds
-from privacy.dp.interval import check_overflow
 from privacy.dp.measure import Builder
 from privacy.dp.plan import (
     AggregateKind,
@@ -109,8 +108,8 @@ class _Analysis:
         )
 
     def _release(self, node: Group, kind: Private) -> Node:
-        for column, expr in node.keys:
-            check_overflow(expr, kind.intervals)
+        kind.check(*(expr for _, expr in node.keys))
+        for column, _ in node.keys:
             if column.type is DataType.DOUBLE:
                 raise Refusal(
                     "TYPE_MISMATCH",

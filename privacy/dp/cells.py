@@ -30,7 +30,7 @@ def key_cells(
     placed: dict[int, int] = {}
     positions: list[tuple[int, int]] = []
     for _, expr in node.keys:
-        if references(expr) & kind.units:
+        if references(expr) & kind.of_unit:
             raise Refusal(
                 "UNIT_KEY",
                 "Groups made from the protected unit's id would be one unit each. Group by other "

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from privacy.dp.facts import PublicFacts, TableFacts
+from privacy.dp.facts import MAX_UNIT_ID, ColumnFacts, PublicFacts, TableFacts
 from privacy.dp.fixedpoint import MAX_DIGITS, digits
-from privacy.dp.interval import Interval, bounds, check_overflow
+from privacy.dp.interval import Interval, bounds
 from privacy.dp.plan import (
     AggregateCall,
     AggregateKind,
+    Column,
     DistinctOn,
+    Expr,
     Group,
     JoinOn,
     Local,
@@ -52,13 +54,22 @@ from privacy.dp.relation import (
     rows_refused,
     tightened,
 )
-from privacy.dp.types import Value
+from privacy.dp.textlength import longest
+from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
 T = TypeVar("T")
 
 MAX_MULTIPLICITY = 1000
 """A public join that multiplies a private row by more is refused: noise would drown the answer."""
+
+
+_COUNTS = frozenset(
+    {
+        *(AggregateKind.COUNT_ROWS, AggregateKind.COUNT),
+        *(AggregateKind.COUNT_IF, AggregateKind.COUNT_DISTINCT),
+    }
+)
 
 
 class Classifier:
@@ -129,9 +140,11 @@ class Classifier:
         sizes |= {
             i: len(f.domain) for i, f in facts.items() if f.domain is not None and not f.nullable
         }
+        units = frozenset(i for s, i in by_source.items() if s == table.unit_column)
         private = Private(
             domain=str(table.unit_domain),
-            units=frozenset(i for s, i in by_source.items() if s == table.unit_column),
+            units=units,
+            of_unit=units,
             rows=table.max_rows_per_unit,
             keys=keys,
             sizes=sizes,
@@ -146,6 +159,11 @@ class Classifier:
                 if f.low is not None and f.high is not None
             },
             scales={i: f.scale for i, f in facts.items() if f.type.is_numeric},
+            lengths={
+                i: _longest(f, is_unit=i in units)
+                for i, f in facts.items()
+                if f.type is DataType.STRING
+            },
             steps={i: float(f.step) for i, f in facts.items() if f.step is not None},
             constant=frozenset(
                 i for s, i in by_source.items() if frozenset() in keys or s == table.unit_column
@@ -162,8 +180,8 @@ class Classifier:
         values: dict[int, tuple[Value, ...]] = {}
         constant: set[int] = set()
         scales: dict[int, int] = {}
+        kind.check(*(expr for _, expr in node.items))
         for column, expr in node.items:
-            check_overflow(expr, kind.intervals)
             if isinstance(expr, Ref):
                 copies.setdefault(expr.id, []).append(column.id)
             if column.type.is_numeric:
@@ -181,12 +199,14 @@ class Classifier:
         return replace(
             kind,
             units=_copied(kind.units, copies),
+            of_unit=frozenset(c.id for c, e in node.items if references(e) & kind.of_unit),
             keys=frozenset(frozenset(kept.get(i, i) for i in key) for key in kind.keys),
             sizes={**_hidden(kind, kept), **_spread(kind.sizes, copies)},
             values=values,
             intervals=intervals,
             scales=scales,
             steps=_spread(kind.steps, copies),
+            lengths=_lengths(node.items, kind),
             constant=frozenset(constant),
             origin=_spread(kind.origin, copies),
         )
@@ -194,7 +214,7 @@ class Classifier:
     def _where(self, node: Where, kind: Kind) -> Kind:
         if isinstance(kind, Public):
             return kind
-        check_overflow(node.predicate, kind.intervals)
+        kind.check(node.predicate)
         sizes, values, intervals = dict(kind.sizes), dict(kind.values), dict(kind.intervals)
         for conjunct in conjuncts(node.predicate):
             pinned = pin(conjunct)
@@ -231,9 +251,11 @@ class Classifier:
                 node, _private(left), node.right, keeps_unmatched=node.kind is JoinKind.LEFT
             )
         elif node.kind in (JoinKind.SEMI, JoinKind.ANTI):
-            self._check_condition(node, _private(left))
-            self._settle(node.right)
-            return _private(left)
+            private, public = _private(left), self._settle(node.right)
+            if node.condition is not None:
+                lengths = self._public_lengths(public, references(node.condition))
+                replace(private, lengths={**private.lengths, **lengths}).check(node.condition)
+            return private
         raise Refusal(
             "JOIN_FORM",
             f"A {node.kind.value} join of a private table with a public one would make rows that "
@@ -244,14 +266,9 @@ class Classifier:
             "请使用带条件的 inner、left（保留私有侧）、semi 或 anti 连接。",
         )
 
-    def _check_condition(self, node: JoinOn, private: Private) -> None:
-        if node.condition is not None:
-            check_overflow(node.condition, private.intervals)
-
     def _public_join(
         self, node: JoinOn, private: Private, public: Node, *, keeps_unmatched: bool
     ) -> Kind:
-        self._check_condition(node, private)
         public = self._settle(public)
         public_ids = {c.id for c in public.columns}
         matched = tuple(sorted(equated(node.condition, public_ids)))
@@ -270,8 +287,12 @@ class Classifier:
         follows_unit = fan_out == 1 and (condition_ids - public_ids) <= private.constant
         public_intervals = self._public_intervals(public)
         public_values = self._public_values(public, keeps_unmatched=keeps_unmatched)
+        lengths = self._public_lengths(public, frozenset(public_ids))
+        if node.condition is not None:
+            replace(private, lengths={**private.lengths, **lengths}).check(node.condition)
         return replace(
             private,
+            lengths={**private.lengths, **lengths},
             rows=None if private.rows is None else private.rows * fan_out,
             keys=private.keys if fan_out == 1 else frozenset(),
             values={**private.values, **public_values},
@@ -293,6 +314,20 @@ class Classifier:
                 if numbers:
                     result[column.id] = Interval(min(numbers), max(numbers))
         return result
+
+    def _public_lengths(self, public: Node, wanted: frozenset[int]) -> dict[int, int]:
+        return {
+            column.id: max(
+                (
+                    len(value)
+                    for (value,) in self.facts.data.distinct(public, (column.id,))
+                    if isinstance(value, str)
+                ),
+                default=0,
+            )
+            for column in public.columns
+            if column.type is DataType.STRING and column.id in wanted
+        }
 
     def _public_values(
         self, public: Node, *, keeps_unmatched: bool
@@ -333,8 +368,9 @@ class Classifier:
                 "例如 on='uscc'。",
             )
         merged = {**left.intervals, **right.intervals}
+        lengths = {**left.lengths, **right.lengths}
         if node.condition is not None:
-            check_overflow(node.condition, merged)
+            replace(left, intervals=merged, lengths=lengths).check(node.condition)
         if node.kind in (JoinKind.SEMI, JoinKind.ANTI):
             return left
         outer = node.kind is JoinKind.LEFT
@@ -352,11 +388,13 @@ class Classifier:
         joined = Private(
             domain=left.domain,
             units=left.units if outer else left.units | right.units,
+            of_unit=left.of_unit | right.of_unit,
             rows=rows,
             keys=frozenset(a | b for a in left.keys for b in right.keys),
             sizes=dict(left.sizes) if outer else {**left.sizes, **right.sizes},
             values={**left.values, **right_values},
             intervals=merged,
+            lengths=lengths,
             scales={**left.scales, **right.scales},
             steps={**left.steps, **right.steps},
             constant=left.constant | (right.constant if follows_unit else frozenset()),
@@ -390,6 +428,7 @@ class Classifier:
         rows = [k.rows for k in private]
         possible: dict[int, tuple[Value, ...]] = {}
         merged_intervals: dict[int, Interval] = {}
+        lengths: dict[int, int] = {}
         scales: dict[int, int] = {}
         for position, column in enumerate(node.columns):
             ids = [child.columns[position].id for child in node.children]
@@ -402,13 +441,24 @@ class Classifier:
                     interval = interval.hull(k.intervals[i])
                 merged_intervals[column.id] = interval
             scales[column.id] = max(k.scales.get(i, 0) for k, i in pairs)
+            if column.type is DataType.STRING:
+                lengths[column.id] = max(k.lengths.get(i, 0) for k, i in pairs)
         return Private(
             domain=private[0].domain,
             units=frozenset(shared),
+            of_unit=frozenset(
+                column.id
+                for position, column in enumerate(node.columns)
+                if any(
+                    child.columns[position].id in k.of_unit
+                    for child, k in zip(node.children, private, strict=True)
+                )
+            ),
             rows=None if any(r is None for r in rows) else sum(r for r in rows if r is not None),
             values=possible,
             sizes={i: len(v) for i, v in possible.items() if None not in v},
             intervals=merged_intervals,
+            lengths=lengths,
             scales=scales,
             max_units=max(k.max_units for k in private),
         )
@@ -434,8 +484,10 @@ class Classifier:
     def _group(self, node: Group, kind: Kind) -> Kind:
         if isinstance(kind, Public):
             return kind
-        for _, expr in node.keys:
-            check_overflow(expr, kind.intervals)
+        kind.check(
+            *(expr for _, expr in node.keys),
+            *(arg for _, call in node.aggregates for arg in call.args),
+        )
         if not is_per_unit(node, kind):
             raise AssertionError("a release must be frozen before its parent is classified")
         return self._per_unit_group(node, kind)
@@ -470,15 +522,26 @@ class Classifier:
             scales[column.id] = _inner_digits(call, kind)
         others = frozenset(key_ids) - units
         refs = [e for c, e in node.keys if c.id in others]
+        made: list[tuple[int, tuple[Expr, ...]]] = [(c.id, (e,)) for c, e in node.keys]
+        made += [(c.id, a.args) for c, a in node.aggregates if a.kind not in _COUNTS]
         constant_keys = all(references(e) <= kind.constant for e in refs)
         grouped = Private(
             domain=kind.domain,
             units=units,
+            of_unit=frozenset(i for i, es in made if any(references(e) & kind.of_unit for e in es)),
             rows=kind.rows,
             keys=frozenset((others,)),
             sizes=sizes,
             values=values,
             intervals=intervals,
+            lengths={
+                **_lengths(node.keys, kind),
+                **{
+                    c.id: longest(call.args[0], kind.lengths)
+                    for c, call in node.aggregates
+                    if c.type is DataType.STRING
+                },
+            },
             scales=scales,
             constant=frozenset(c.id for c in node.columns) if constant_keys else frozenset(),
             max_units=kind.max_units,
@@ -517,6 +580,17 @@ def _key_ids(
     return frozenset(keys), sizes
 
 
+def _longest(facts: ColumnFacts, *, is_unit: bool) -> int:
+    """Return the characters of a column's longest text."""
+    if facts.domain is not None:
+        return max((len(v) for v in facts.domain if isinstance(v, str)), default=0)
+    return MAX_UNIT_ID if is_unit else facts.max_length
+
+
+def _lengths(items: tuple[tuple[Column, Expr], ...], kind: Private) -> dict[int, int]:
+    return {c.id: longest(e, kind.lengths) for c, e in items if c.type is DataType.STRING}
+
+
 def _copied(ids: frozenset[int], copies: Mapping[int, list[int]]) -> frozenset[int]:
     return frozenset(new for old in ids for new in copies.get(old, ()))
 
@@ -533,12 +607,7 @@ def _hidden(kind: Private, kept: Mapping[int, int]) -> dict[int, int]:
 def _inner_interval(call: AggregateCall, kind: Private, per_group: int | None) -> Interval:
     top = math.inf if per_group is None else per_group
     match call.kind:
-        case (
-            AggregateKind.COUNT_ROWS
-            | AggregateKind.COUNT
-            | AggregateKind.COUNT_IF
-            | AggregateKind.COUNT_DISTINCT
-        ):
+        case kind_ if kind_ in _COUNTS:
             return Interval(0, top)
         case AggregateKind.SUM:
             value = bounds(call.args[0], kind.intervals)

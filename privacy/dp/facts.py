@@ -12,6 +12,12 @@ from typing import Protocol
 from privacy.dp.plan import Node
 from privacy.dp.types import DataType, Value
 
+MAX_TEXT = 1_000
+"""Characters of the longest text of a column whose contract says nothing."""
+
+MAX_UNIT_ID = 64
+"""Characters of the longest id of a protected unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnFacts:
@@ -25,6 +31,8 @@ class ColumnFacts:
     high: float | int | None = None
     scale: int = 0
     """Decimal digits kept: the lake stores a DOUBLE as the integer `round(value * 10**scale)`."""
+    max_length: int = MAX_TEXT
+    """Characters of the longest text that ingest lets through."""
     domain: tuple[Value, ...] | None = None
     """All values that ingest lets through, in key order; None means open."""
     step: float | int | None = None

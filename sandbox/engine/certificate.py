@@ -79,7 +79,7 @@ class _Final:
         keys = [expr for _, expr in plan.keys]
         for expr in keys:
             self.prover.visible(expr, bounded)
-            if column_names(expr) & bounded.raw_units:
+            if column_names(expr) & bounded.of_unit:
                 raise CertificateError("a group key is made from the unit's id")
         rows = bounded.rows
         if rows is None or rows > self.prover.claim.rows_per_unit:

@@ -129,6 +129,9 @@ class RowReader:
             cases.append(f"WHEN v{i} IS NULL AND g{i} THEN 'no {field.type}: {field.name}' ")
             if field.required:
                 cases.append(f"WHEN v{i} IS NULL THEN 'missing: {field.name}' ")
+            if field.type is DataType.STRING and field.disposition is Disposition.KEEP:
+                cases.append(f"WHEN length(v{i}) > {field.max_length} ")
+                cases.append(f"THEN 'text too long: {field.name}' ")
             if isinstance(field.domain, tuple):
                 values = ", ".join(literal(v) for v in field.domain)
                 cases.append(f"WHEN v{i} NOT IN ({values}) THEN 'not in domain: {field.name}' ")

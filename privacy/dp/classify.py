@@ -4,20 +4,17 @@ One `Classifier` serves one question. Each method is one operator's rule from so
 that would let one unit change another unit's rows is refused with the nearest allowed one.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from privacy.dp.facts import MAX_UNIT_ID, ColumnFacts, PublicFacts, TableFacts
-from privacy.dp.fixedpoint import MAX_DIGITS, digits
+from privacy.dp.fixedpoint import digits
 from privacy.dp.interval import Interval, bounds
+from privacy.dp.joined import check_filtering, private_join, public_join
+from privacy.dp.per_unit import per_unit_group, text_lengths
 from privacy.dp.plan import (
-    AggregateCall,
-    AggregateKind,
-    Column,
     DistinctOn,
-    Expr,
     Group,
     JoinOn,
     Local,
@@ -36,8 +33,6 @@ from privacy.dp.plan import (
 from privacy.dp.predicate import (
     allowed,
     conjuncts,
-    equated,
-    equates,
     merged_values,
     narrowed,
     not_null,
@@ -50,26 +45,13 @@ from privacy.dp.relation import (
     Public,
     is_per_unit,
     possible_values,
-    rows_per_group,
     rows_refused,
     tightened,
 )
-from privacy.dp.textlength import longest
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
 T = TypeVar("T")
-
-MAX_MULTIPLICITY = 1000
-"""A public join that multiplies a private row by more is refused: noise would drown the answer."""
-
-
-_COUNTS = frozenset(
-    {
-        *(AggregateKind.COUNT_ROWS, AggregateKind.COUNT),
-        *(AggregateKind.COUNT_IF, AggregateKind.COUNT_DISTINCT),
-    }
-)
 
 
 class Classifier:
@@ -206,7 +188,7 @@ class Classifier:
             intervals=intervals,
             scales=scales,
             steps=_spread(kind.steps, copies),
-            lengths=_lengths(node.items, kind),
+            lengths=text_lengths(node.items, kind),
             constant=frozenset(constant),
             origin=_spread(kind.origin, copies),
         )
@@ -242,20 +224,15 @@ class Classifier:
         if isinstance(left, Public) and isinstance(right, Public):
             return left
         if isinstance(left, Private) and isinstance(right, Private):
-            return self._private_join(node, left, right)
+            return private_join(node, left, right)
         if isinstance(right, Private):
             if node.kind is JoinKind.INNER:
-                return self._public_join(node, right, node.left, keeps_unmatched=False)
+                return self._public_join(node, right, node.left)
         elif node.kind in (JoinKind.INNER, JoinKind.LEFT):
-            return self._public_join(
-                node, _private(left), node.right, keeps_unmatched=node.kind is JoinKind.LEFT
-            )
+            return self._public_join(node, _private(left), node.right)
         elif node.kind in (JoinKind.SEMI, JoinKind.ANTI):
-            private, public = _private(left), self._settle(node.right)
-            if node.condition is not None:
-                lengths = self._public_lengths(public, references(node.condition))
-                replace(private, lengths={**private.lengths, **lengths}).check(node.condition)
-            return private
+            check_filtering(node, _private(left), self._settle(node.right), self.facts.data)
+            return left
         raise Refusal(
             "JOIN_FORM",
             f"A {node.kind.value} join of a private table with a public one would make rows that "
@@ -266,142 +243,11 @@ class Classifier:
             "请使用带条件的 inner、left（保留私有侧）、semi 或 anti 连接。",
         )
 
-    def _public_join(
-        self, node: JoinOn, private: Private, public: Node, *, keeps_unmatched: bool
-    ) -> Kind:
-        public = self._settle(public)
-        public_ids = {c.id for c in public.columns}
-        matched = tuple(sorted(equated(node.condition, public_ids)))
-        fan_out = max(self.facts.data.multiplicity(public, matched), 1)
-        self.multiplicities[public.columns[0].id] = fan_out
-        if fan_out > MAX_MULTIPLICITY:
-            raise Refusal(
-                "JOIN_FORM",
-                f"One private row can meet {fan_out} rows of the public side; at most "
-                f"{MAX_MULTIPLICITY} "
-                "are allowed. Join on a column that is unique in the public table, by equality.",
-                f"一行私有数据最多会匹配公开表的 {fan_out} 行，上限为 {MAX_MULTIPLICITY}。"
-                "请按公开表中唯一的列做等值连接。",
-            )
-        condition_ids = references(node.condition) if node.condition is not None else frozenset()
-        follows_unit = fan_out == 1 and (condition_ids - public_ids) <= private.constant
-        public_intervals = self._public_intervals(public)
-        public_values = self._public_values(public, keeps_unmatched=keeps_unmatched)
-        lengths = self._public_lengths(public, frozenset(public_ids))
-        if node.condition is not None:
-            replace(private, lengths={**private.lengths, **lengths}).check(node.condition)
-        return replace(
-            private,
-            lengths={**private.lengths, **lengths},
-            rows=None if private.rows is None else private.rows * fan_out,
-            keys=private.keys if fan_out == 1 else frozenset(),
-            values={**private.values, **public_values},
-            intervals={**private.intervals, **public_intervals},
-            constant=private.constant | (frozenset(public_ids) if follows_unit else frozenset()),
-            origin={**private.origin, **{i: (public, i) for i in public_ids}},
-            scales={**private.scales, **{c.id: 0 for c in public.columns if c.type.is_integral}},
-        )
-
-    def _public_intervals(self, public: Node) -> dict[int, Interval]:
-        result: dict[int, Interval] = {}
-        for column in public.columns:
-            if column.type.is_numeric:
-                numbers = [
-                    v
-                    for (v,) in self.facts.data.distinct(public, (column.id,))
-                    if isinstance(v, int | float) and math.isfinite(v)
-                ]
-                if numbers:
-                    result[column.id] = Interval(min(numbers), max(numbers))
-        return result
-
-    def _public_lengths(self, public: Node, wanted: frozenset[int]) -> dict[int, int]:
-        return {
-            column.id: max(
-                (
-                    len(value)
-                    for (value,) in self.facts.data.distinct(public, (column.id,))
-                    if isinstance(value, str)
-                ),
-                default=0,
-            )
-            for column in public.columns
-            if column.type is DataType.STRING and column.id in wanted
-        }
-
-    def _public_values(
-        self, public: Node, *, keeps_unmatched: bool
-    ) -> dict[int, tuple[Value, ...]]:
-        result: dict[int, tuple[Value, ...]] = {}
-        for column in public.columns:
-            found = tuple(v for (v,) in self.facts.data.distinct(public, (column.id,)))
-            if keeps_unmatched and None not in found:
-                found = (None, *found)
-            result[column.id] = found
-        return result
-
-    def _private_join(self, node: JoinOn, left: Private, right: Private) -> Kind:
-        if left.domain != right.domain:
-            raise Refusal(
-                "JOIN_FORM",
-                f"These private tables protect different units ({left.domain} and "
-                f"{right.domain}); a row "
-                "of the result would belong to both. Aggregate each and join the released answers.",
-                f"两张私有表保护的主体不同（{left.domain} 与 {right.domain}），连接结果的一行会同"
-                "时属于两者。"
-                "请分别聚合，再连接已发布的结果。",
-            )
-        if node.kind not in (JoinKind.INNER, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI):
-            raise Refusal(
-                "JOIN_FORM",
-                "Two private tables can be joined by inner, left, semi or anti, not "
-                f"{node.kind.value}.",
-                f"两张私有表只能做 inner、left、semi 或 anti 连接，不能做 {node.kind.value} 连接。",
-            )
-        if not any(equates(c, left.units, right.units) for c in conjuncts(node.condition)):
-            raise Refusal(
-                "JOIN_FORM",
-                "Two private tables join only on the protected unit's own id, by equality at the "
-                "top of "
-                "the condition and with both columns unchanged, for example on='uscc'.",
-                "两张私有表只能按受保护主体的原始标识做等值连接（条件最外层，且两列均未经改动），"
-                "例如 on='uscc'。",
-            )
-        merged = {**left.intervals, **right.intervals}
-        lengths = {**left.lengths, **right.lengths}
-        if node.condition is not None:
-            replace(left, intervals=merged, lengths=lengths).check(node.condition)
-        if node.kind in (JoinKind.SEMI, JoinKind.ANTI):
-            return left
-        outer = node.kind is JoinKind.LEFT
-        rows = (
-            None
-            if left.rows is None or right.rows is None
-            else left.rows * (max(1, right.rows) if outer else right.rows)
-        )
-        right_values = {
-            i: (None, *v) if outer and None not in v else v for i, v in right.values.items()
-        }
-        # A left join with a further condition may match some rows of a unit and null-extend others.
-        extra = references(node.condition) if node.condition is not None else frozenset()
-        follows_unit = not outer or extra <= left.constant | right.constant
-        joined = Private(
-            domain=left.domain,
-            units=left.units if outer else left.units | right.units,
-            of_unit=left.of_unit | right.of_unit,
-            rows=rows,
-            keys=frozenset(a | b for a in left.keys for b in right.keys),
-            sizes=dict(left.sizes) if outer else {**left.sizes, **right.sizes},
-            values={**left.values, **right_values},
-            intervals=merged,
-            lengths=lengths,
-            scales={**left.scales, **right.scales},
-            steps={**left.steps, **right.steps},
-            constant=left.constant | (right.constant if follows_unit else frozenset()),
-            max_units=max(left.max_units, right.max_units),
-            origin={**left.origin, **right.origin},
-        )
-        return tightened(joined)
+    def _public_join(self, node: JoinOn, private: Private, public: Node) -> Kind:
+        settled = self._settle(public)
+        joined, fan_out = public_join(node, private, settled, self.facts.data)
+        self.multiplicities[settled.columns[0].id] = fan_out
+        return joined
 
     def _union(self, node: UnionAll) -> Kind:
         kinds = [self.kind(child) for child in node.children]
@@ -490,65 +336,7 @@ class Classifier:
         )
         if not is_per_unit(node, kind):
             raise AssertionError("a release must be frozen before its parent is classified")
-        return self._per_unit_group(node, kind)
-
-    def _per_unit_group(self, node: Group, kind: Private) -> Private:
-        key_ids = {c.id: e for c, e in node.keys}
-        units = frozenset(c.id for c, e in node.keys if isinstance(e, Ref) and e.id in kind.units)
-        values = {c.id: v for c, e in node.keys if (v := possible_values(e, kind)) is not None}
-        sizes = {
-            c.id: kind.sizes[e.id]
-            for c, e in node.keys
-            if isinstance(e, Ref) and e.id in kind.sizes
-        }
-        sizes |= {
-            c.id: len(values[c.id])
-            for c, e in node.keys
-            if c.id in values and c.id not in sizes and None not in values[c.id]
-        }
-        intervals: dict[int, Interval] = {}
-        scales: dict[int, int] = {}
-        for column, expr in node.keys:
-            if column.type.is_numeric:
-                interval = bounds(expr, kind.intervals)
-                if interval.is_finite:
-                    intervals[column.id] = interval
-                scales[column.id] = digits(expr, kind.scales)
-        per_group = rows_per_group(node, kind)
-        for column, call in node.aggregates:
-            interval = _inner_interval(call, kind, per_group)
-            if interval.is_finite:
-                intervals[column.id] = interval
-            scales[column.id] = _inner_digits(call, kind)
-        others = frozenset(key_ids) - units
-        refs = [e for c, e in node.keys if c.id in others]
-        made: list[tuple[int, tuple[Expr, ...]]] = [(c.id, (e,)) for c, e in node.keys]
-        made += [(c.id, a.args) for c, a in node.aggregates if a.kind not in _COUNTS]
-        constant_keys = all(references(e) <= kind.constant for e in refs)
-        grouped = Private(
-            domain=kind.domain,
-            units=units,
-            of_unit=frozenset(i for i, es in made if any(references(e) & kind.of_unit for e in es)),
-            rows=kind.rows,
-            keys=frozenset((others,)),
-            sizes=sizes,
-            values=values,
-            intervals=intervals,
-            lengths={
-                **_lengths(node.keys, kind),
-                **{
-                    c.id: longest(call.args[0], kind.lengths)
-                    for c, call in node.aggregates
-                    if c.type is DataType.STRING
-                },
-            },
-            scales=scales,
-            constant=frozenset(c.id for c in node.columns) if constant_keys else frozenset(),
-            max_units=kind.max_units,
-        )
-        if constant_keys:
-            grouped = replace(grouped, rows=1, keys=grouped.keys | {frozenset()})
-        return tightened(grouped)
+        return per_unit_group(node, kind)
 
 
 def _private(kind: Kind) -> Private:
@@ -587,10 +375,6 @@ def _longest(facts: ColumnFacts, *, is_unit: bool) -> int:
     return MAX_UNIT_ID if is_unit else facts.max_length
 
 
-def _lengths(items: tuple[tuple[Column, Expr], ...], kind: Private) -> dict[int, int]:
-    return {c.id: longest(e, kind.lengths) for c, e in items if c.type is DataType.STRING}
-
-
 def _copied(ids: frozenset[int], copies: Mapping[int, list[int]]) -> frozenset[int]:
     return frozenset(new for old in ids for new in copies.get(old, ()))
 
@@ -602,31 +386,3 @@ def _spread(known: Mapping[int, T], copies: Mapping[int, list[int]]) -> dict[int
 def _hidden(kind: Private, kept: Mapping[int, int]) -> dict[int, int]:
     members = {i for key in kind.keys for i in key}
     return {kept.get(i, i): n for i, n in kind.sizes.items() if i in members}
-
-
-def _inner_interval(call: AggregateCall, kind: Private, per_group: int | None) -> Interval:
-    top = math.inf if per_group is None else per_group
-    match call.kind:
-        case kind_ if kind_ in _COUNTS:
-            return Interval(0, top)
-        case AggregateKind.SUM:
-            value = bounds(call.args[0], kind.intervals)
-            return Interval(min(0, value.low), max(0, value.high)).times(Interval(0, top))
-        case AggregateKind.AVG | AggregateKind.MIN | AggregateKind.MAX:
-            return bounds(call.args[0], kind.intervals)
-        case _:
-            raise Refusal(
-                "UNSUPPORTED",
-                f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, "
-                "avg, min "
-                "or max there.",
-                f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
-            )
-
-
-def _inner_digits(call: AggregateCall, kind: Private) -> int:
-    if call.kind is AggregateKind.AVG:
-        return MAX_DIGITS
-    if call.kind in (AggregateKind.SUM, AggregateKind.MIN, AggregateKind.MAX):
-        return digits(call.args[0], kind.scales)
-    return 0

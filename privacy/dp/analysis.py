@@ -8,11 +8,11 @@ by the release's digest, is public and free. Equal aggregates in one question ar
 
 from privacy.dp.bounding import Contribution
 from privacy.dp.canonical import digest
-from privacy.dp.cells import MAX_CELLS, key_cells, too_many_cells
+from privacy.dp.cells import key_cells, too_many_cells
 from privacy.dp.classify import Classifier
 from privacy.dp.draw import Output, Program, ReleasePlan
 from privacy.dp.exact import ExactQuery, Measure, MeasureKind
-from privacy.dp.facts import PublicFacts
+from privacy.dp.facts import MAX_CELLS, PublicFacts
 from privacy.dp.fixedpoint import fixed_bounds
 from privacy.dp.measure import Builder
 from privacy.dp.plan import (

@@ -15,6 +15,9 @@ from privacy.dp.types import DataType, Value
 MAX_TEXT = 1_000
 """Characters of the longest text of a column whose contract says nothing."""
 
+MAX_CELLS = 200_000
+"""Cells of one answer: groups times aggregates (design §4.5); longer lists are read nowhere."""
+
 MAX_UNIT_ID = 64
 """Characters of the longest id of a protected unit."""
 
@@ -87,8 +90,21 @@ class PublicData(Protocol):
         """
         ...
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
-        """Return the distinct tuples of these columns of a public plan, sorted, nulls first."""
+    def distinct(
+        self, node: Node, column_ids: tuple[int, ...], most: int
+    ) -> tuple[tuple[Value, ...], ...] | None:
+        """Return the distinct tuples of these columns of a public plan, sorted, nulls first.
+
+        None if there are more than `most`.
+        """
+        ...
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        """Return the smallest and the largest finite number of a column; None without any."""
+        ...
+
+    def longest(self, node: Node, column_id: int) -> int:
+        """Return the number of characters of a column's longest text; 0 without any."""
         ...
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:

@@ -3,10 +3,9 @@
 Source: soundness A.1-A.5.
 """
 
-import math
 from dataclasses import replace
 
-from privacy.dp.facts import PublicData
+from privacy.dp.facts import MAX_CELLS, PublicData
 from privacy.dp.interval import Interval
 from privacy.dp.plan import JoinOn, Node, references
 from privacy.dp.predicate import conjuncts, equated, equates
@@ -61,29 +60,14 @@ def public_join(
 
 
 def _intervals(public: Node, data: PublicData) -> dict[int, Interval]:
-    result: dict[int, Interval] = {}
-    for column in public.columns:
-        if column.type.is_numeric:
-            numbers = [
-                v
-                for (v,) in data.distinct(public, (column.id,))
-                if isinstance(v, int | float) and math.isfinite(v)
-            ]
-            if numbers:
-                result[column.id] = Interval(min(numbers), max(numbers))
-    return result
+    numeric = (column.id for column in public.columns if column.type.is_numeric)
+    found = {column: data.extremes(public, column) for column in numeric}
+    return {column: Interval(*ends) for column, ends in found.items() if ends is not None}
 
 
 def _lengths(public: Node, wanted: frozenset[int], data: PublicData) -> dict[int, int]:
     return {
-        column.id: max(
-            (
-                len(value)
-                for (value,) in data.distinct(public, (column.id,))
-                if isinstance(value, str)
-            ),
-            default=0,
-        )
+        column.id: data.longest(public, column.id)
         for column in public.columns
         if column.type is DataType.STRING and column.id in wanted
     }
@@ -92,9 +76,13 @@ def _lengths(public: Node, wanted: frozenset[int], data: PublicData) -> dict[int
 def _values(
     public: Node, data: PublicData, *, keeps_unmatched: bool
 ) -> dict[int, tuple[Value, ...]]:
+    """Return all values of the columns that have few enough to be listed in an answer."""
     result: dict[int, tuple[Value, ...]] = {}
     for column in public.columns:
-        found = tuple(v for (v,) in data.distinct(public, (column.id,)))
+        listed = data.distinct(public, (column.id,), MAX_CELLS)
+        if listed is None:
+            continue
+        found = tuple(value for (value,) in listed)
         if keeps_unmatched and None not in found:
             found = (None, *found)
         result[column.id] = found

@@ -43,11 +43,12 @@ def certify(
     plan: Cells,
     claim: Claim,
     tables: Mapping[str, TableFacts],
-    public_values: Callable[[int], Collection[Value]],
+    public_values: Callable[[int], Collection[Value] | None],
 ) -> None:
     """Raise `CertificateError` unless everything that `claim` says holds of `plan`.
 
-    `public_values` gives all values of a public column, null included, in the frozen tables.
+    `public_values` gives all values of a public column, null included, in the frozen tables; None
+    where they are too many to be listed.
     """
     _Final(Prover(claim, tables, public_values, _read_by_keys(plan))).check(plan)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
-from privacy.dp.facts import TableFacts
+from privacy.dp.facts import MAX_CELLS, TableFacts
 from privacy.dp.plan import JoinOn, walk
 from privacy.dp.predicate import equated
 from privacy.dp.query import JoinKind
@@ -56,9 +56,13 @@ def certified(
     return Certified(plan, types, ready.rows)
 
 
-def _values(ready: Prepared, settled: PublicEngine, column: int) -> tuple[Value, ...]:
-    """Return all values of a public column, null included, in the rows that will be read."""
-    return tuple(value for (value,) in settled.distinct(ready.public[column], (column,)))
+def _values(ready: Prepared, settled: PublicEngine, column: int) -> tuple[Value, ...] | None:
+    """Return all values of a public column, null included, in the rows that will be read.
+
+    None if they are more than any answer lists.
+    """
+    listed = settled.distinct(ready.public[column], (column,), MAX_CELLS)
+    return None if listed is None else tuple(value for (value,) in listed)
 
 
 def _recount(ready: Prepared, settled: PublicEngine, claim: Claim) -> None:

@@ -30,7 +30,7 @@ class Prepared:
     rows: Mapping[str, pa.Table]
     """The rows by digest."""
     public: Mapping[int, Node]
-    """For each column of a public side, the public plan over tables and `rows` that has it."""
+    """For each column in a public side, the uppermost plan over tables and `rows` that has it."""
 
 
 def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Evaluate) -> Prepared:
@@ -47,7 +47,8 @@ def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Eval
                 made[digest] = positional(evaluate(current))
                 sources = tuple(f"f{i}" for i in range(len(current.columns)))
                 side = Local(digest, current.columns, sources)
-            public.update({c.id: side for c in side.columns})
+            for part in reversed(walk(side)):
+                public.update({c.id: part for c in part.columns})
             return side
         inputs: list[Node] = []
         for child in children(current):

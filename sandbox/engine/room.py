@@ -145,9 +145,19 @@ class PublicRooms:
         """Return all rows of a public plan."""
         return self._engine.run(node)
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
-        """Return the distinct tuples of these columns, sorted, nulls first."""
-        return self._engine.distinct(node, column_ids)
+    def distinct(
+        self, node: Node, column_ids: tuple[int, ...], most: int
+    ) -> tuple[tuple[Value, ...], ...] | None:
+        """Return the distinct tuples of these columns, sorted, nulls first; None above `most`."""
+        return self._engine.distinct(node, column_ids, most)
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        """Return the smallest and the largest finite number of a column."""
+        return self._engine.extremes(node, column_id)
+
+    def longest(self, node: Node, column_id: int) -> int:
+        """Return the number of characters of a column's longest text."""
+        return self._engine.longest(node, column_id)
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
         """Return the largest number of rows that share these columns' values."""

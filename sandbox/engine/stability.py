@@ -65,7 +65,7 @@ class Prover:
 
     claim: Claim
     tables: Mapping[str, TableFacts]
-    public_values: Callable[[int], Collection[Value]]
+    public_values: Callable[[int], Collection[Value] | None]
     counted: frozenset[str]
     """Columns whose number of values can matter."""
 
@@ -111,7 +111,8 @@ class Prover:
 
     def _public(self, relation: Read | Rows) -> Proven:
         named = [o for o in relation.outputs if o.name in self.counted]
-        listed = {o.name: frozenset(self.public_values(o.id)) for o in named}
+        found = {o.name: self.public_values(o.id) for o in named}
+        listed = {name: frozenset(known) for name, known in found.items() if known is not None}
         domains = {name: values - {None} for name, values in listed.items()}
         return Proven(
             unit=None,

@@ -7,21 +7,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from privacy.dp import cells, joined
 from privacy.dp import expr as e
 from privacy.dp import query as q
 from privacy.dp.analysis import analyse
 from privacy.dp.draw import ReleasePlan
 from privacy.dp.facts import PublicFacts
-from privacy.dp.plan import Node, Slice, walk
+from privacy.dp.plan import Node, SortBy, walk
 from privacy.dp.resolve import NamedRelations, resolve
 from privacy.dp.types import DataType
+from sandbox.engine import certified
 from sandbox.engine.claim import CertificateError
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.public import PublicEngine
 from sandbox.engine.room import claim_of
 from sandbox.engine.run import TableSource
 from tests.support.engine import FACTS, TAX, stored
-from tests.support.engine_room import database, room
+from tests.support.engine_room import database, room, small_lake
 
 DIGEST = "ab" * 32
 FRAME = pa.table({"k": pa.array([7] * 50 + list(range(1000, 1050)), pa.int32())})
@@ -45,7 +47,7 @@ def fickle(monkeypatch: pytest.MonkeyPatch) -> list[Node]:
     whole = PublicEngine.run
 
     def run(self: PublicEngine, node: Node, *args: Any) -> pa.Table:
-        if any(isinstance(n, Slice) for n in walk(node)):
+        if any(isinstance(n, SortBy) for n in walk(node)):
             plans.append(node)
             cut = FRAME.slice(0 if len(plans) % 2 == 0 else 50, 50)
             self._frames[DIGEST] = cut.rename_columns(["k"])
@@ -115,3 +117,29 @@ def test_rows_other_than_the_counted_ones_are_not_joined() -> None:
         engine.prepare(
             release.exact, FACTS, _NoPrivateRows(), claim=claim_of(release), frames=frames
         )
+
+
+def by_region(name: str) -> q.Query:
+    """Count tax rows by the region of their district, from a public table under other names."""
+    areas = q.ToNames(q.Table(("areas",)), ("area_code", name, "area_weight"))
+    same = e.Call("==", (e.Name(("district",)), e.Name(("area_code",))))
+    joined = q.Join(q.Table(("tax",)), areas, q.JoinKind.INNER, same)
+    count = e.Call("count", (e.Literal(1, DataType.INTEGER),))
+    return q.Aggregate(joined, (e.Name((name,)),), (count,))
+
+
+@pytest.mark.parametrize(("most", "listed"), [(200_000, True), (2, False)])
+def test_keys_of_a_public_table_are_listed_only_while_they_are_few(
+    monkeypatch: pytest.MonkeyPatch, most: int, listed: bool
+) -> None:
+    for module in (cells, joined, certified):
+        monkeypatch.setattr(module, "MAX_CELLS", most)
+    lake = small_lake()
+    runner = PublicEngine(database(), lambda: lake)
+    node = resolve(by_region("area_region"), NamedRelations(FACTS)).node
+    (release,) = analyse(node, PublicFacts(FACTS, runner, None)).releases
+    assert (release.cells is not None) is listed
+    assert (release.support is None) is listed
+    engine, claim = DuckDbEngine(database()), claim_of(release)
+    exact = engine.run(release.exact, lake, claim=claim, frames=runner.frames).exact()
+    assert set(exact.keys) == {("north",), ("south",), (None,)}

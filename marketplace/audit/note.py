@@ -10,7 +10,6 @@ Sources: C2SP signed-note, tlog-checkpoint, tlog-cosignature (https://c2sp.org).
 
 import base64
 import hashlib
-import os
 import secrets
 import struct
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from marketplace.audit.verifier import COSIGNATURE, ED25519, ML_DSA_44, Checkpoint
+from marketplace.private_file import write_private
 
 PRIVATE = "PRIVATE+KEY"
 
@@ -50,37 +50,33 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ed25519Signer:
-    """The log's own line: Ed25519 over the note's text."""
+class _Ed25519:
+    """A key name and its seed."""
 
     name: str
     secret: bytes
-    """32-byte seed."""
-    kind = ED25519
+    """32-byte seed, used for one kind of line."""
 
     @property
     def public(self) -> bytes:
         """Return the 32-byte public key."""
         return _ed25519(self.secret).public_key().public_bytes_raw()
+
+
+class Ed25519Signer(_Ed25519):
+    """The log's own line: Ed25519 over the note's text."""
+
+    kind = ED25519
 
     def sign(self, checkpoint: Checkpoint, time: int) -> bytes:  # noqa: ARG002  # carries no time
         """Return the signature of the text."""
         return _ed25519(self.secret).sign(checkpoint.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Ed25519Cosigner:
+class Ed25519Cosigner(_Ed25519):
     """A witness's line: Ed25519 with the time at which it saw the checkpoint."""
 
-    name: str
-    secret: bytes
-    """32-byte seed, used for nothing else."""
     kind = COSIGNATURE
-
-    @property
-    def public(self) -> bytes:
-        """Return the 32-byte public key."""
-        return _ed25519(self.secret).public_key().public_bytes_raw()
 
     def sign(self, checkpoint: Checkpoint, time: int) -> bytes:
         """Return time and signature."""
@@ -180,18 +176,6 @@ def open_keys(folder: Path) -> tuple[Signer, ...]:
         write_private(first, skey(Ed25519Signer(name, secrets.token_bytes(32))) + "\n")
     others = sorted(p for p in folder.glob("*.skey") if p != first)
     return tuple(read_skey(p.read_text(encoding="utf-8")) for p in (first, *others))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _ed25519(seed: bytes) -> Ed25519PrivateKey:

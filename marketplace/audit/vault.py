@@ -30,8 +30,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from marketplace.audit.note import write_private
 from marketplace.audit.verifier import enrolment_tag, fingerprint, subject_message
+from marketplace.private_file import write_private
 
 SALT_BYTES, KEY_BYTES, NONCE_BYTES = 16, 32, 12
 RSA_BITS = 3072

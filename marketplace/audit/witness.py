@@ -37,6 +37,7 @@ from marketplace.audit.verifier import (
     unbase64,
 )
 from marketplace.http import LimitedBody
+from marketplace.private_file import write_private
 
 SIZE_TYPE = "text/x.tlog.size"
 MAX_REQUEST_BYTES = 1_000_000
@@ -143,7 +144,7 @@ class Witness:
 
     def _remember(self, checkpoint: Checkpoint) -> None:
         known = {**self._all(), checkpoint.origin: (checkpoint.size, checkpoint.root.hex())}
-        note.write_private(self._state, json.dumps(known, indent=1) + "\n")
+        write_private(self._state, json.dumps(known, indent=1) + "\n")
 
     def _all(self) -> dict[str, tuple[int, str]]:
         if not self._state.exists():
@@ -176,7 +177,7 @@ def open_witness_keys(folder: Path) -> tuple[note.Signer, ...]:
             note.Ed25519Cosigner(name, secrets.token_bytes(32)),
             note.MlDsaSigner(name, secrets.token_bytes(32)),
         )
-        note.write_private(file, "".join(note.skey(s) + "\n" for s in made))
+        write_private(file, "".join(note.skey(s) + "\n" for s in made))
         (folder / "vkey").write_text("".join(note.vkey(s) + "\n" for s in made), encoding="utf-8")
     return tuple(note.read_skey(line) for line in file.read_text(encoding="utf-8").splitlines())
 

@@ -5,13 +5,13 @@ takes effect at the next request.
 """
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marketplace.identity.model import SEEDED, Person, token_hash
+from marketplace.private_file import write_private
 
 FILE = "identity.json"
 GATEWAY_TOKEN = "gateway.token"  # noqa: S105  # a file's name
@@ -106,21 +106,9 @@ def seed(home: Path, *, keep_tokens: bool) -> bool:
     if keep_tokens:
         (home / TOKENS).mkdir(mode=0o700, exist_ok=True)
         for name, token in tokens.items():
-            _write_private(home / TOKENS / name, token + "\n")
-    _write_private(home / GATEWAY_TOKEN, gateway + "\n")
+            write_private(home / TOKENS / name, token + "\n")
+    write_private(home / GATEWAY_TOKEN, gateway + "\n")
     # Last: its presence says that seeding is complete.
     data = {"users": users, "gateway_token_sha256": token_hash(gateway)}
-    _write_private(home / FILE, json.dumps(data, indent=1) + "\n")
+    write_private(home / FILE, json.dumps(data, indent=1) + "\n")
     return True
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no moment otherwise, and never half of it."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -8,14 +8,12 @@ import math
 from collections.abc import Mapping
 from itertools import product
 
-from privacy.dp.facts import PublicFacts
+from privacy.dp.facts import MAX_CELLS, PublicFacts
 from privacy.dp.plan import Apply, Column, Const, Expr, Group, Local, Node, Project, Ref, references
 from privacy.dp.relation import Private, possible_values
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
-MAX_CELLS = 200_000
-"""Cells of one answer: groups times aggregates (design §4.5)."""
 MAX_IMAGE = 500
 """Domain combinations tried to find the values of a computed key."""
 EMPTY_ROW = "0" * 64
@@ -30,7 +28,7 @@ def key_cells(
     placed: dict[int, int] = {}
     positions: list[tuple[int, int]] = []
     for _, expr in node.keys:
-        if references(expr) & kind.units:
+        if references(expr) & kind.of_unit:
             raise Refusal(
                 "UNIT_KEY",
                 "Groups made from the protected unit's id would be one unit each. Group by other "
@@ -50,7 +48,9 @@ def key_cells(
                     and (o := _joint_origin(e, kind)) is not None
                     and o[0] is public
                 ]
-                tuples = facts.data.distinct(public, tuple(i for i, _ in axes_of))
+                tuples = facts.data.distinct(public, tuple(i for i, _ in axes_of), MAX_CELLS)
+                if tuples is None:
+                    return None
                 absent = (None,) * len(axes_of)
                 if _unmatched(expr, kind) and absent not in tuples:
                     tuples = (absent, *tuples)

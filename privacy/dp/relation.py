@@ -13,9 +13,10 @@ unit change another unit's rows is refused with the nearest allowed form.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from privacy.dp.interval import Interval
+from privacy.dp.interval import Interval, check_overflow
 from privacy.dp.plan import Apply, Const, Expr, Group, Node, Ref, references
 from privacy.dp.predicate import merged_values
+from privacy.dp.textlength import check_texts
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
@@ -33,6 +34,8 @@ class Private:
     """The unit domain, such as `enterprise`."""
     units: frozenset[int]
     """Columns that hold the raw unit id of their row."""
+    of_unit: frozenset[int]
+    """Columns made from the unit id, those in `units` among them: no released group is theirs."""
     rows: int | None
     """B: at most this many rows of one unit; None means no bound is proven."""
     keys: frozenset[frozenset[int]] = frozenset()
@@ -48,10 +51,18 @@ class Private:
     """Quantile grid of a column, from its contract."""
     constant: frozenset[int] = frozenset()
     """Columns with one value per unit (a unit has a single row there before any fan-out)."""
+    lengths: Mapping[int, int] = field(default_factory=dict)
+    """Characters of the longest text of each text column."""
     max_units: int = 0
     """Public cap on the units of the domain."""
     origin: Mapping[int, tuple[Node, int]] = field(default_factory=dict)
     """For a column joined in from a public relation: that relation and its column."""
+
+    def check(self, *exprs: Expr) -> None:
+        """Raise `Refusal` if a row could make a whole number or a text in them too large."""
+        for expr in exprs:
+            check_overflow(expr, self.intervals)
+        check_texts(exprs, self.lengths)
 
     def product(self, columns: Iterable[int]) -> int | None:
         """Return how many value combinations the columns can take, or None if that is open."""

@@ -299,14 +299,15 @@ def _date_made(engine: str) -> Builder:
 def _substring(args: tuple[str, ...], call: Call) -> str:
     """DuckDB in Spark's words: positions from 1 (0 too), negative ones from the end."""
     text, position = args[0], f"CAST({args[1]} AS BIGINT)"
-    length = f"CAST({args[2]} AS BIGINT)" if len(args) > 2 else str(2**31 - 1)  # noqa: PLR2004
+    length = f"CAST({args[2] if len(args) > 2 else 2**31 - 1} AS BIGINT)"  # noqa: PLR2004
     literal = call.args[1]
     start = (
         f"(CASE WHEN {position} > 0 THEN {position} - 1 "
         f"WHEN {position} < 0 THEN length({text}) + {position} ELSE 0 END)"
     )
     if isinstance(literal, Lit) and isinstance(literal.value, int) and literal.value >= 0:
-        start = str(max(literal.value - 1, 0))
+        # Never a bare literal: DuckDB gives it 32 bits, and the sum below would overflow.
+        start = f"CAST({max(literal.value - 1, 0)} AS BIGINT)"
     begin = f"GREATEST({start}, 0)"
     return (
         f"CASE WHEN {text} IS NULL OR {args[1]} IS NULL OR {length} IS NULL THEN NULL "

@@ -38,6 +38,8 @@ class Proven:
     """Columns with one value for each unit."""
     raw_units: frozenset[str] = frozenset()
     """Visible columns that hold the raw unit id."""
+    of_unit: frozenset[str] = frozenset()
+    """Visible columns made from it, `raw_units` among them."""
     max_units: int | None = None
 
 
@@ -233,6 +235,7 @@ def merged(left: Proven, right: Proven) -> Proven:
         sizes={**left.sizes, **right.sizes},
         optional=left.optional | right.optional,
         domains={**left.domains, **right.domains},
+        of_unit=left.of_unit | right.of_unit,
         max_units=max(units) if units else None,
     )
 

@@ -4,6 +4,7 @@ This is also the post-processor above a release: every operator of the plan work
 and limits included. Nothing private can be read: a private scan is a programming error.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,7 +16,9 @@ from privacy.dp.iterate import Steps, drive
 from privacy.dp.plan import (
     AggregateCall,
     AggregateKind,
+    Apply,
     Column,
+    Const,
     DistinctOn,
     Expr,
     Group,
@@ -33,6 +36,7 @@ from privacy.dp.plan import (
 )
 from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType, Value
+from privacy.errors import Refusal
 from sandbox.engine.conversions import SQL_TYPES
 from sandbox.engine.database import Database, frame_name, positional
 from sandbox.engine.folding import lower
@@ -40,6 +44,7 @@ from sandbox.engine.physical import Col, Scalar
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, Renderer
 from sandbox.engine.run import Cancelled, TableSource
+from sandbox.engine.settle import is_settled, settled
 
 ARROW_TYPES: Mapping[DataType, pa.DataType] = {
     DataType.BOOLEAN: pa.bool_(),
@@ -57,8 +62,14 @@ EMPTY_ROW = "0" * 64
 
 ONE_ROW = pa.table({"one": pa.array([0], pa.int32())})
 
+MAX_REMEMBERED_BYTES = 1_000_000
+"""Settled rows that are kept for later questions, so that these have the same ones."""
+
 MAX_REMEMBERED = 4096
 """Answers about public tables that are kept: an analysis asks the same again and again."""
+
+MAX_SETTLED_ROWS = 1_000_000
+"""Rows of a public side that is more than a filtered table: each engine is handed them."""
 
 _JOINS: Mapping[JoinKind, str] = {
     JoinKind.INNER: "INNER JOIN",
@@ -71,7 +82,6 @@ _JOINS: Mapping[JoinKind, str] = {
 }
 
 Tuples = tuple[tuple[Value, ...], ...]
-_T = TypeVar("_T", Tuples, int)
 
 _COUNTED = -(2**40)
 """Id of a count that is added here: plans number their columns from above -1000."""
@@ -92,6 +102,24 @@ class _Rows:
     columns: Mapping[int, Scalar]
     order: tuple[tuple[str, bool, bool], ...] = ()
     """Column, ascending, nulls first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Rows of a public plan, and the plan that reads them."""
+
+    plan: Local
+    rows: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Distinct:
+    """Listed tuples, or None where they are too many to be listed."""
+
+    tuples: Tuples | None
+
+
+_T = TypeVar("_T", Tuples, _Settled, _Distinct)
 
 
 class PublicEngine:
@@ -133,31 +161,78 @@ class PublicEngine:
         ]
         return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> Tuples:
-        """Return the distinct tuples of these columns of a public plan, sorted, nulls first."""
-        key = self._key(("distinct", column_ids), node)
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """Everything that plans may read by digest, settled rows included."""
+        return self._frames
+
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on."""
+        if is_settled(node):
+            return node
+        key = self._key("settled", node)
         known = self._remembered(key)
-        if isinstance(known, tuple):
-            return known
+        if not isinstance(known, _Settled):
+            rows = self.run(Slice(node, MAX_SETTLED_ROWS + 1, 0))
+            if rows.num_rows > MAX_SETTLED_ROWS:
+                raise _too_many_rows()
+            known = _Settled(*settled(node, rows))
+            if known.rows.nbytes <= MAX_REMEMBERED_BYTES:
+                self._remember(key, known)
+        self._frames[known.plan.digest] = known.rows
+        return known.plan
+
+    def distinct(self, node: Node, column_ids: tuple[int, ...], most: int) -> Tuples | None:
+        """Return the distinct tuples of these columns of a public plan, sorted, nulls first.
+
+        None if there are more than `most`: a long list would fill this process's memory.
+        """
+        key = self._key(("distinct", column_ids, most), node)
+        known = self._remembered(key)
+        if isinstance(known, _Distinct):
+            return known.tuples
         columns = tuple(c for i in column_ids for c in node.columns if c.id == i)
         items = tuple((c, Ref(c.id, c.type)) for c in columns)
-        picked = Project(node, items)
-        found = _tuples(self.run(DistinctOn(picked, column_ids)))
-        ordered = tuple(sorted(set(found), key=lambda row: [(v is not None, v) for v in row]))
-        return self._remember(key, ordered)
+        different = DistinctOn(Project(node, items), column_ids)
+        table = self.run(Slice(different, most + 1, 0))
+        if table.num_rows > most:
+            return self._remember(key, _Distinct(None)).tuples
+        found = set(_tuples(table))
+        ordered = tuple(sorted(found, key=lambda row: [(v is not None, v) for v in row]))
+        return self._remember(key, _Distinct(ordered)).tuples
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        """Return the smallest and the largest finite number of a column; None without any."""
+        (column,) = (c for c in node.columns if c.id == column_id)
+        value = Ref(column.id, column.type)
+        if column.type is DataType.DOUBLE:
+            ends = [Const(sign * sys.float_info.max, DataType.DOUBLE) for sign in (-1, 1)]
+            tests = (_test(">=", value, ends[0]), _test("<=", value, ends[1]))
+            node = Where(node, _test("and", *tests))
+        calls = [AggregateCall(k, (value,)) for k in (AggregateKind.MIN, AggregateKind.MAX)]
+        made = tuple((replace(column, id=_COUNTED - i), call) for i, call in enumerate(calls))
+        ((low, high),) = self.evaluate(Group(node, (), made))
+        if not isinstance(low, int | float) or not isinstance(high, int | float):
+            return None
+        return low, high
+
+    def longest(self, node: Node, column_id: int) -> int:
+        """Return the number of characters of a column's longest text; 0 without any."""
+        length = Apply("length", (Ref(column_id, DataType.STRING),), DataType.INTEGER)
+        counted = Column(_COUNTED, "n", DataType.INTEGER)
+        call = AggregateCall(AggregateKind.MAX, (length,))
+        ((most,),) = self.evaluate(Group(node, (), ((counted, call),)))
+        return most if isinstance(most, int) else 0
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
         """Return the largest number of rows of a public plan that share these columns' values."""
-        key = self._key(("multiplicity", column_ids), node)
-        known = self._remembered(key)
-        if isinstance(known, int):
-            return known
         keys = tuple((c, Ref(c.id, c.type)) for c in node.columns if c.id in column_ids)
         counted = Column(_COUNTED, "n", DataType.LONG, nullable=False)
-        call = AggregateCall(AggregateKind.COUNT_ROWS)
-        table = self.run(Group(node, keys, ((counted, call),)))
-        numbers = table.column(table.num_columns - 1).to_pylist()
-        return self._remember(key, max(numbers, default=0))
+        groups = Group(node, keys, ((counted, AggregateCall(AggregateKind.COUNT_ROWS)),))
+        largest = AggregateCall(AggregateKind.MAX, (Ref(counted.id, counted.type),))
+        total = Column(_COUNTED - 1, "most", DataType.LONG)
+        ((most,),) = self.evaluate(Group(groups, (), ((total, largest),)))
+        return most if isinstance(most, int) else 0
 
     def evaluate(self, node: Node) -> Tuples:
         """Return all rows of a small public plan, in order."""
@@ -395,6 +470,19 @@ class _Compiler:
 
     def _name(self) -> str:
         return f"p{next(self._numbers)}"
+
+
+def _too_many_rows() -> Refusal:
+    return Refusal(
+        "TOO_LARGE",
+        f"The computed public side of a join has more than {MAX_SETTLED_ROWS} rows. Filter or "
+        "aggregate it first, or join the public table itself.",
+        f"连接的公开侧（经计算）超过 {MAX_SETTLED_ROWS} 行。请先筛选或聚合，或直接连接公开表。",
+    )
+
+
+def _test(function: str, *args: Expr) -> Expr:
+    return Apply(function, args, DataType.BOOLEAN)
 
 
 def _order_by(order: tuple[tuple[str, bool, bool], ...]) -> str:

@@ -132,13 +132,32 @@ class PublicRooms:
         sources = LakeSources(room.lake, public)
         self._engine = PublicEngine(room.database, lambda: sources, frames)
 
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """What an engine has to be given beside tables: the client's frames and settled rows."""
+        return self._engine.frames
+
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on."""
+        return self._engine.settled(node)
+
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan."""
         return self._engine.run(node)
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
-        """Return the distinct tuples of these columns, sorted, nulls first."""
-        return self._engine.distinct(node, column_ids)
+    def distinct(
+        self, node: Node, column_ids: tuple[int, ...], most: int
+    ) -> tuple[tuple[Value, ...], ...] | None:
+        """Return the distinct tuples of these columns, sorted, nulls first; None above `most`."""
+        return self._engine.distinct(node, column_ids, most)
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        """Return the smallest and the largest finite number of a column."""
+        return self._engine.extremes(node, column_id)
+
+    def longest(self, node: Node, column_id: int) -> int:
+        """Return the number of characters of a column's longest text."""
+        return self._engine.longest(node, column_id)
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
         """Return the largest number of rows that share these columns' values."""

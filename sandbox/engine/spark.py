@@ -1,8 +1,8 @@
 """The distributed engine: Spark in classic mode, on this machine or on a cluster.
 
 One session per process, warmed in the background. Its progress, metrics, logs and errors hold row
-counts and values, so none of them leaves this module. A cluster's
-workers are the exception: at level INFO their executors' logs name staged files and their sizes.
+counts and values, so none of them leaves this module. A cluster's workers are the exception: at
+level INFO their executors' logs name staged files and their sizes.
 """
 
 import logging
@@ -20,16 +20,14 @@ import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
 from privacy.dp.facts import TableFacts
-from sandbox.engine.certificate import Claim, certify
-from sandbox.engine.compile import compile_query
+from sandbox.engine.certified import Certified, certified
+from sandbox.engine.claim import Claim
 from sandbox.engine.database import Database, frame_name, positional
-from sandbox.engine.physical import Cells
-from sandbox.engine.prepare import prepared
-from sandbox.engine.public import ARROW_TYPES, PublicEngine
 from sandbox.engine.render import SPARK, Renderer
 from sandbox.engine.run import (
     POLL_SECONDS,
     Cancelled,
+    Engine,
     EngineFailure,
     ExactTable,
     Run,
@@ -97,7 +95,7 @@ class SparkSettings:
         return re.fullmatch(r"local(\[.*\])?", self.master) is not None
 
 
-class SparkEngine:
+class SparkEngine(Engine):
     """Runs checked questions in Spark. Safe to share between threads."""
 
     def __init__(
@@ -150,31 +148,16 @@ class SparkEngine:
         cancelled: Cancelled | None = None,
     ) -> Run:
         """Evaluate public parts, compile, certify, wait for Spark; read no private row."""
-        public = PublicEngine(self._database, lambda: sources, frames)
-        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
-        plan = compile_query(ready.query, facts)
-        certify(plan, claim, facts, ready.values(public))
+        checked = certified(
+            query, facts, sources, self._database, claim=claim, frames=frames, cancelled=cancelled
+        )
         session = self._wait(cancelled)
-        types = tuple(ARROW_TYPES[column.type] for column, _ in query.keys)
 
         def run() -> ExactTable:
             with self._places:
-                return self._answer(session, plan, types, (sources, ready.rows), cancelled)
+                return self._answer(session, checked, sources, cancelled)
 
         return run
-
-    def run(
-        self,
-        query: ExactQuery,
-        tables: Mapping[str, TableSource],
-        *,
-        claim: Claim,
-        frames: Mapping[str, pa.Table] | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> ExactTable:
-        """Prepare and run at once, over tables that are at hand."""
-        facts = {name: source.facts for name, source in tables.items()}
-        return self.prepare(query, facts, tables, claim=claim, frames=frames, cancelled=cancelled)()
 
     def _wait(self, cancelled: Cancelled | None) -> Any:  # noqa: ANN401 - pyspark is untyped here
         self.start()
@@ -256,12 +239,11 @@ class SparkEngine:
     def _answer(
         self,
         session: Any,  # noqa: ANN401 - pyspark is untyped here
-        plan: Cells,
-        types: tuple[pa.DataType, ...],
-        given: tuple[Mapping[str, TableSource], Mapping[str, pa.Table]],
+        checked: Certified,
+        tables: Mapping[str, TableSource],
         cancelled: Cancelled | None,
     ) -> ExactTable:
-        tables, rows = given
+        rows = checked.rows
         run = next(self._numbers)
 
         def view(name: str) -> str:
@@ -275,7 +257,7 @@ class SparkEngine:
             for digest, table in rows.items():
                 frame = session.createDataFrame(positional(table))
                 frame.createOrReplaceTempView(view(digest))
-            statements = Renderer(SPARK, view).statements(plan)
+            statements = Renderer(SPARK, view).statements(checked.plan)
             # Tags of the context, not of the session: those do not reach the thread that collects.
             context.addJobTag(tag)
             context.setInterruptOnCancel(True)
@@ -297,8 +279,8 @@ class SparkEngine:
             context.removeJobTag(tag)
             for digest in rows:
                 session.catalog.dropTempView(view(digest))
-        keys = tuple(name for name, _ in plan.keys)
-        return gathered(keys, types, cells, histograms)
+        keys = tuple(name for name, _ in checked.plan.keys)
+        return gathered(keys, checked.types, cells, histograms)
 
     def _collect(self, session: Any, text: str, stopped: threading.Event) -> pa.Table:  # noqa: ANN401
         if stopped.is_set():

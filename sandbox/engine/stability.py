@@ -35,6 +35,7 @@ from sandbox.engine.physical import (
     UnitSum,
     Whole,
     column_names,
+    scalar_of,
 )
 from sandbox.engine.proven import (
     Proven,
@@ -64,7 +65,7 @@ class Prover:
 
     claim: Claim
     tables: Mapping[str, TableFacts]
-    public_values: Callable[[int], Collection[Value]]
+    public_values: Callable[[int], Collection[Value] | None]
     counted: frozenset[str]
     """Columns whose number of values can matter."""
 
@@ -110,7 +111,8 @@ class Prover:
 
     def _public(self, relation: Read | Rows) -> Proven:
         named = [o for o in relation.outputs if o.name in self.counted]
-        listed = {o.name: frozenset(self.public_values(o.id)) for o in named}
+        found = {o.name: self.public_values(o.id) for o in named}
+        listed = {name: frozenset(known) for name, known in found.items() if known is not None}
         domains = {name: values - {None} for name, values in listed.items()}
         return Proven(
             unit=None,
@@ -157,6 +159,7 @@ class Prover:
                 domains=domains,
                 constant=raw | (frozenset(names.values()) if single else frozenset()),
                 raw_units=raw,
+                of_unit=raw,
                 max_units=facts.max_units,
             )
         )
@@ -190,6 +193,7 @@ class Prover:
         if bounded.unit is not None and bounded.unit not in node.carried:
             raise CertificateError("a projection that loses the unit")
         made = {n for n, e in node.items if column_names(e) <= bounded.constant}
+        of_unit = {n for n, e in node.items if column_names(e) & bounded.of_unit}
         copies = {n: e.name for n, e in node.items if isinstance(e, Col)}
         sizes, domains, optional = described(node.items, bounded)
         return replace(
@@ -199,6 +203,7 @@ class Prover:
             optional=bounded.optional | optional,
             constant=bounded.constant | made,
             raw_units=bounded.raw_units | {n for n, o in copies.items() if o in bounded.raw_units},
+            of_unit=bounded.of_unit | of_unit,
         )
 
     def _meet(self, node: Meet) -> Proven:
@@ -256,7 +261,7 @@ class Prover:
         parts = [self.bounds(child) for child in node.children]
         position = node.names.index(node.unit)
         hidden: set[str] = {node.unit}
-        raw = set(node.names)
+        raw, of_unit = set(node.names), set[str]()
         for part, takes in zip(parts, node.takes, strict=True):
             if part.unit is None or takes[position] != part.unit:
                 raise CertificateError("a union branch without its unit")
@@ -265,6 +270,8 @@ class Prover:
                     hidden.add(name)
                 else:
                     self.visible(taken, part)
+                    if column_names(taken) & part.of_unit:
+                        of_unit.add(name)
                 if not (isinstance(taken, Col) and taken.name in part.raw_units):
                     raw.discard(name)
         if len({p.domain for p in parts}) != 1 or not raw:
@@ -283,6 +290,7 @@ class Prover:
             domains=domains,
             constant=frozenset(raw),
             raw_units=frozenset(raw),
+            of_unit=frozenset(of_unit),
             max_units=None if None in units else max(u for u in units if u is not None),
         )
 
@@ -367,6 +375,12 @@ class Prover:
         sizes |= {c: bounded.sizes[c] for c in unread if c in bounded.sizes}
         optional |= unread & bounded.optional
         single = names <= constant
+        made = [(n, column_names(e)) for n, e in node.keys]
+        made += [
+            (name, column_names(scalar_of(a.value) if isinstance(a, UnitSum) else a.value))
+            for name, a in node.aggregates
+            if isinstance(a, UnitSum | UnitExtreme)
+        ]
         result = Proven(
             unit=node.unit,
             domain=bounded.domain,
@@ -378,6 +392,7 @@ class Prover:
             domains=domains,
             constant=names | {n for n, _ in node.aggregates} if single else frozenset(constant),
             raw_units=frozenset(raw),
+            of_unit=frozenset(n for n, read in made if read & bounded.of_unit),
             max_units=bounded.max_units,
         )
         return tightened(result)

@@ -49,6 +49,11 @@ HALF_WIDTH = "interval_"
 class PublicRunner(PublicData, Protocol):
     """Exact evaluation of public plans: the post-processor, and the source of public facts."""
 
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """What an engine has to be given beside tables: the client's frames and settled rows."""
+        ...
+
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan, one column for each of `node.columns` by position."""
         ...
@@ -224,7 +229,11 @@ class Executor:
             operation.phase("reserve")
             with _told_as_cancelled():
                 run = self._engines.prepare(
-                    judged.engine, plan, judged.facts, asker.frames, operation.cancelled
+                    judged.engine,
+                    plan,
+                    judged.facts,
+                    judged.runner.frames,
+                    operation.cancelled,
                 )
 
             if self._strict:

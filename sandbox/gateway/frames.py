@@ -138,6 +138,15 @@ def _table(arrays: list[Any], names: list[str], rows: int) -> pa.Table:
 
 
 def _complete(table: pa.Table, columns: tuple[tuple[str, DataType], ...]) -> ReadFrame:
+    names = [name for name, _ in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(
+            "AMBIGUOUS_COLUMN",
+            f"The data frame has {len(columns)} columns, and `{twice[0]}` names more than one. "
+            "Rename them before createDataFrame.",
+            f"数据框有 {len(columns)} 列，其中 `{twice[0]}` 不止一列。请改名后再 createDataFrame。",
+        )
     table = table.combine_chunks()
     digest = hashlib.sha256()
     digest.update(json.dumps([[name, type_] for name, type_ in columns]).encode())

@@ -1,6 +1,7 @@
 """Public plans and post-processing above releases: every operator, with Spark's order and types."""
 
 import datetime as dt
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from privacy.dp.plan import (
     Where,
 )
 from privacy.dp.query import JoinKind
+from privacy.errors import Refusal
+from sandbox.engine import public
 from sandbox.engine.public import EMPTY_ROW, PublicEngine
 from tests.support.engine import (
     BOOLEAN,
@@ -254,17 +257,49 @@ def test_facts_about_public_relations_are_exact() -> None:
     areas = scan("areas")
     code, region = areas["code"].id, areas["region"].id
     facts = engine()
-    assert facts.distinct(areas.node, (region,)) == ((None,), ("north",), ("south",))
-    assert facts.distinct(areas.node, (code, region))[0] == ("d1", "north")
+    assert facts.distinct(areas.node, (region,), 3) == ((None,), ("north",), ("south",))
+    assert facts.distinct(areas.node, (region,), 2) is None
+    assert (facts.distinct(areas.node, (code, region), 9) or ())[0] == ("d1", "north")
+    assert facts.extremes(areas.node, areas["weight"].id) == (0.0, 2.0)
+    assert facts.longest(areas.node, region) == len("north")
     assert facts.multiplicity(areas.node, (code,)) == 2
     assert facts.multiplicity(areas.node, (code, region)) == 1
     assert facts.multiplicity(areas.node, ()) == 4
     nothing = Where(areas.node, Const(value=False, type=BOOLEAN))
     assert facts.multiplicity(nothing, (code,)) == 0
-    assert facts.distinct(nothing, (code,)) == ()
+    assert facts.distinct(nothing, (code,), 9) == ()
+    assert facts.extremes(nothing, areas["weight"].id) is None
+    assert facts.longest(nothing, code) == 0
     assert facts.evaluate(Slice(SortBy(areas.node, ((areas["weight"], False, False),)), 1)) == (
         ("d2", "north", 2.0),
     )
+
+
+def test_extremes_are_finite_and_lengths_are_in_characters() -> None:
+    rows = pa.table(
+        {
+            "x": pa.array([NAN, math.inf, -math.inf, 1e308, -2.5, None]),
+            "n": pa.array([None, 2**62, -(2**63), None, 0, 1]),
+            "s": pa.array(["𠮷x", "", None, "a", "b", "c"]),
+        }
+    )
+    columns = (new_column("x", DOUBLE), new_column("n", LONG), new_column("s", STRING))
+    node, facts = Local(DIGEST, columns, ("x", "n", "s")), engine({DIGEST: rows})
+    assert facts.extremes(node, columns[0].id) == (-2.5, 1e308)
+    assert facts.extremes(node, columns[1].id) == (-(2**63), 2**62)
+    assert facts.longest(node, columns[2].id) == 2
+
+
+def test_a_computed_public_side_is_settled_only_if_it_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, _ = frame()
+    assert engine().settled(Slice(node, 3)) != node
+    monkeypatch.setattr(public, "MAX_SETTLED_ROWS", 2)
+    assert engine().settled(Slice(node, 2)) != node
+    with pytest.raises(Refusal, match="more than 2 rows") as refused:
+        engine().settled(Slice(node, 3))
+    assert refused.value.code == "TOO_LARGE"
 
 
 def test_constants_are_evaluated_on_the_built_in_row() -> None:
@@ -279,9 +314,9 @@ def test_constants_are_evaluated_on_the_built_in_row() -> None:
 def test_facts_about_frames_are_never_remembered() -> None:
     node, c = frame()
     k = c["k"].id
-    assert len(engine().distinct(node, (k,))) == 4
+    assert len(engine().distinct(node, (k,), 4) or ()) == 4
     other = engine({DIGEST: TABLE.slice(0, 1)})
-    assert other.distinct(node, (k,)) == (("b",),)
+    assert other.distinct(node, (k,), 4) == (("b",),)
     assert other.multiplicity(node, (k,)) == 1
 
 

@@ -9,18 +9,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from marketplace.client import MadeItem, MarketplaceClient, WantedItem
+from marketplace.client import MadeItem, MarketplaceClient
 from tests.support.logs import verify
 from tests.support.marketplace import (
-    COST,
     SEEDED,
     TABLES,
     Running,
-    ask,
     digest,
     draws,
     gateway_token,
     make_home,
+    reserve,
     running,
     token,
 )
@@ -36,17 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def pay(server: Running, operation: str) -> dict[str, str]:
     """Buy one answer; return its proofs."""
-    client, asked = MarketplaceClient(server.url, gateway_token(server.settings)), ask(operation)
-    held = client.reserve(
-        operation_id=operation,
-        user=asked.user,
-        tenant=asked.tenant,
-        purpose="",
-        epsilon="0.5",
-        tables=TABLES,
-        plan_digest=asked.plan_digest,
-        items=[WantedItem(digest(operation), "enterprise", (2025,), COST, 0)],
-    )
+    client = MarketplaceClient(server.url, gateway_token(server.settings))
+    held = reserve(client, operation, (2025,))
     done = client.record(held, [MadeItem(digest(operation), b"answer", draws())], TABLES)
     client.close()
     return dict(done.proofs)

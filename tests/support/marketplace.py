@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from marketplace.access import grant_store
 from marketplace.app import assemble
+from marketplace.client import Held, MarketplaceClient, WantedItem
 from marketplace.identity.store import seed
 from marketplace.releases.crash import nowhere
 from marketplace.releases.model import Ask, Item, Made
@@ -146,6 +147,23 @@ def ask(
         tables=dict(tables or TABLES),
         plan_digest=digest(plan or [i.digest for i in wanted]),
         items=wanted,
+    )
+
+
+def reserve(
+    client: MarketplaceClient, operation: str, cohorts: tuple[int, ...] = (2025, 2026)
+) -> Held:
+    """Reserve one release named after the operation, as the gateway does."""
+    asked = ask(operation)
+    return client.reserve(
+        operation_id=operation,
+        user=asked.user,
+        tenant=asked.tenant,
+        purpose=asked.purpose,
+        epsilon=asked.epsilon,
+        tables=asked.tables,
+        plan_digest=asked.plan_digest,
+        items=[WantedItem(digest(operation), "enterprise", cohorts, COST, 0)],
     )
 
 

@@ -24,6 +24,7 @@ from sandbox.engine.certificate import CertificateError, Claim, certify
 from sandbox.engine.compile import compile_query
 from sandbox.engine.physical import (
     Buckets,
+    Call,
     Cells,
     Clamped,
     CohortIn,
@@ -41,6 +42,7 @@ from sandbox.engine.physical import (
     Squared,
     Stack,
     SumWhole,
+    UnitExtreme,
     UnitRows,
     UnitSum,
 )
@@ -48,6 +50,7 @@ from tests.support.engine import (
     BOOLEAN,
     DOUBLE,
     FACTS,
+    INTEGER,
     LONG,
     STRING,
     limits,
@@ -222,6 +225,26 @@ def test_no_expression_reads_a_hidden_column(hidden: str) -> None:
 def test_keys_made_from_the_unit_are_refused() -> None:
     tax = scan("tax")
     refuses(compiled(tax.node, [tax["uscc"]]), replace(TAX_CLAIM, groups_per_unit=12), "unit's id")
+
+
+def test_keys_made_from_the_unit_in_steps_are_refused() -> None:
+    tax, claim = scan("tax"), replace(TAX_CLAIM, groups_per_unit=12)
+    plan = compiled(tax.node)
+    unit, name = plan.unit, f"c{tax['uscc'].id}"
+    upper = Call("upper", (Col(name, STRING),), STRING)
+    made = Compute(plan.child, (unit,), (("e9", upper),))
+    again = Compute(made, (unit,), (("e10", Call("length", (Col("e9", STRING),), INTEGER)),))
+    features = PerUnit(plan.child, unit, (("e9", upper),), ())
+    extreme = UnitExtreme(Col(name, STRING), largest=True)
+    largest = PerUnit(plan.child, unit, (), (("e9", extreme),))
+    branch = replace(made, items=(*made.items, ("e8", Col(name, STRING))))
+    takes = ((unit, Col("e8", STRING), Col("e9", STRING)),) * 2
+    stacked = Stack((branch, branch), takes, ("u9", "e8", "e9"), "u9")
+    for child, key in ((made, "e9"), (again, "e10"), (features, "e9"), (largest, "e9")):
+        keyed = replace(plan, child=child, keys=(("k0", Col(key, STRING)),))
+        refuses(keyed, claim, "unit's id")
+    keyed = replace(plan, child=stacked, unit="u9", keys=(("k0", Col("e9", STRING)),))
+    refuses(keyed, replace(claim, groups_per_unit=24), "unit's id")
 
 
 def test_an_unknown_node_is_refused() -> None:

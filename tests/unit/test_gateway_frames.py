@@ -107,6 +107,13 @@ def test_too_many_columns_are_refused() -> None:
     assert refusal.value.code == "TOO_LARGE"
 
 
+def test_a_name_that_two_columns_share_is_refused() -> None:
+    table = pa.table([pa.array([1]), pa.array([2])], names=["k", "k"])
+    with pytest.raises(Refusal, match="`k` names more than one") as refused:
+        read_frame(stream(table), None)
+    assert refused.value.code == "AMBIGUOUS_COLUMN"
+
+
 def test_reserved_names_are_refused() -> None:
     with pytest.raises(Refusal):
         read_frame(stream(pa.table({"__unit": [1]})), None)

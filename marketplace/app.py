@@ -90,7 +90,7 @@ def assemble(
         State.REVIEW: around["requests"]["review_hours"],
         State.APPROVAL: around["requests"]["approval_hours"],
     }
-    tasks = [requests.lapse, grants.warn]
+    tasks = [requests.lapse, grants.warn, database.scrub_again]
     if settings.mail is not None:
         tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")

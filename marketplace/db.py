@@ -129,6 +129,9 @@ APPENDED = "log entry appended"
 GROUP_SECONDS = 0.02
 """How long decisions may wait for others that share their commit."""
 
+BUSY_MILLISECONDS, SCRUB_MILLISECONDS = 20_000, 500
+"""How long SQLite waits for others: before a transaction, and before it empties its log."""
+
 
 class Publisher(Protocol):
     """What makes committed entries public."""
@@ -152,6 +155,7 @@ class Database:
         self.publisher: Publisher | None = None
         """Set by `app`: each decision then returns when its entries are public."""
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._unscrubbed = False
         self._groups = Groups(engine)
 
     @contextmanager
@@ -186,6 +190,26 @@ class Database:
                 yield connection
             finally:
                 connection.rollback()
+
+    def scrub(self) -> bool:
+        """Take what was deleted off the write-ahead log; False while somebody still reads there.
+
+        Rows are overwritten where they stood (`secure_delete`), and older pages stay in that file
+        until it is emptied. Other databases have their administrators for this.
+        """
+        if not self._is_sqlite:
+            return True
+        with self.engine.connect() as connection:
+            # Writers wait meanwhile, so a long reading is not waited for.
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={SCRUB_MILLISECONDS}")
+            found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        self._unscrubbed = bool(found[0])
+        return not self._unscrubbed
+
+    def scrub_again(self) -> int:
+        """Repeat a scrub that somebody's reading prevented. Return how many were repeated."""
+        return int(self._unscrubbed and self.scrub())
 
     def close(self) -> None:
         """Close all connections."""
@@ -312,6 +336,12 @@ def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) 
     raw: Any = connection
     raw.isolation_level = None
     cursor = raw.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=20000", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

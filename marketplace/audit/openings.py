@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 
 from marketplace.audit import store
 from marketplace.audit.entry import Event, Plain
+from marketplace.audit.people import People
 from marketplace.audit.published import Log
 from marketplace.audit.readings import administrator
 from marketplace.audit.vault import Opener, Vault, proof_base64
@@ -84,7 +85,7 @@ class Openings:
         with self._database.reading() as connection:
             if store.subject_key(connection, self._vault, tag) is None:
                 raise _unknown_subject()
-        self._note(Event.LOG_OPENED, person, ground, {}, {"opened": subject})
+        self._note(Event.LOG_OPENED, person, ground, {}, subject)
         with self._database.reading() as connection:
             known = store.subject_key(connection, self._vault, tag)
             if known is None:
@@ -106,16 +107,22 @@ class Openings:
         }
 
     def erase(self, person: Person, ground: Ground, subject: str) -> int:
-        """Drop a subject's salts, texts and key; return of how many entries."""
+        """Drop a subject's salts, texts and keys, and the name; return of how many entries.
+
+        The bytes are gone from the database's files when this returns, or as soon as whoever reads
+        there has done.
+        """
         administrator(person)
         tag = self._vault.tag(subject)
         with self._database.writing() as connection:
-            if store.subject_key(connection, self._vault, tag) is None:
+            logged = store.subject_key(connection, self._vault, tag) is not None
+            if not People(connection).forget(subject) and not logged:
                 raise _unknown_subject()
             indexes = store.entries_about(connection, tag)
             erased: dict[str, Plain] = {"subject_erased": tag, "entries": len(indexes)}
             self._append(connection, Event.SUBJECT_ERASED, person, ground, erased)
             store.erase(connection, tag, indexes)
+        self._database.scrub()
         return len(indexes)
 
     def purge(self, person: Person, ground: Ground) -> int:
@@ -127,6 +134,7 @@ class Openings:
             periods: dict[str, Plain] = {"years": YEARS, "entries": len(due)}
             self._append(connection, Event.LOG_PURGED, person, ground, periods)
             store.purge(connection, due)
+        self._database.scrub()
         return len(due)
 
     def _opener(self, identity: str) -> Opener:
@@ -157,9 +165,11 @@ class Openings:
         person: Person,
         ground: Ground,
         facts: dict[str, Plain],
-        bound: dict[str, str] | None = None,
+        opened: str = "",
     ) -> None:
         with self._database.writing() as connection:
+            # By id: the entry is the administrator's, and outlives whom it is about.
+            bound = {"opened": People(connection).enrol(opened)} if opened else {}
             self._append(connection, event, person, ground, facts, bound)
 
     def _append(

@@ -104,29 +104,27 @@ def append(
     bound: dict[str, str] | None = None,
 ) -> Appended:
     """Append one entry to the open transaction; `bound` texts enter as salted commitments."""
-    # SQLite has one writer; elsewhere the row is held until this transaction ends.
-    if connection.dialect.name != "sqlite" and connection.execute(_TURN).first() is None:
-        raise MissingEntryError("the log was not opened on this database")
-    index, vault = size(connection), _vault(connection)
+    take_turn(connection)
+    index, keys = size(connection), vault(connection)
     committed = {k: Commitment(secrets.token_bytes(16), text) for k, text in (bound or {}).items()}
     hidden: dict[str, Plain] = {f"{k}_commitment": c.digest for k, c in committed.items()}
     subject, tag = committed.get(SUBJECT), None
-    if subject is not None and vault is not None:
-        tag = vault.tag(subject.text)
-        hidden |= _mark(connection, vault, tag, subject)
+    if subject is not None and keys is not None:
+        tag = keys.tag(subject.text)
+        hidden |= _mark(connection, keys, tag, subject)
     data = entry_bytes(event, now.isoformat(timespec="milliseconds"), {**facts, **hidden})
     hashed = tree.leaf_hash(data)
     connection.execute(_ENTRY, {"index": index, "bytes": data, "leaf_hash": hashed})
     connection.info[db.APPENDED] = index
-    if vault is not None and committed:
+    if keys is not None and committed:
         connection.execute(
             _SEALED,
             [
                 {
                     "entry_index": index,
                     "field": field,
-                    "sealed": vault.seal(index, field, c.salt, c.text),
-                    "run_key": vault.wrapped.id,
+                    "sealed": keys.seal(index, field, c.salt, c.text),
+                    "run_key": keys.wrapped.id,
                     "subject_tag": tag,
                 }
                 for field, c in committed.items()
@@ -142,10 +140,12 @@ def prepare(database: db.Database) -> None:
             connection.execute(insert(turns).values(id=1))
 
 
-def use_vault(database: db.Database, vault: Vault) -> None:
-    """Seal what is bound from now on, so that it can be opened later."""
-    with database.writing() as connection:
-        connection.execute(insert(run_keys).values(id=vault.wrapped.id, wrapped=vault.wrapped.data))
+def use_vault(database: db.Database, vault: Vault, *, keep: bool = True) -> None:
+    """Seal what is bound from now on, so that it can be opened later; only read unless `keep`."""
+    if keep:
+        row = {"id": vault.wrapped.id, "wrapped": vault.wrapped.data}
+        with database.writing() as connection:
+            connection.execute(insert(run_keys).values(**row))
     database.engine.update_execution_options(**{VAULT: vault})
 
 
@@ -180,7 +180,14 @@ def entries_from(connection: Connection, start: int, most: int) -> list[bytes]:
     return [bytes(r[1]) for r in rows]
 
 
-def _vault(connection: Connection) -> Vault | None:
+def take_turn(connection: Connection) -> None:
+    """Wait for one's turn to append: held until this transaction ends. SQLite has one writer."""
+    if connection.dialect.name != "sqlite" and connection.execute(_TURN).first() is None:
+        raise MissingEntryError("the log was not opened on this database")
+
+
+def vault(connection: Connection) -> Vault | None:
+    """Return the keys that a database was opened with, if any."""
     found: Vault | None = connection.get_execution_options().get(VAULT)
     return found
 

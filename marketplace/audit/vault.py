@@ -9,9 +9,11 @@ Three kinds of keys, in the home's `audit-keys`:
   The service needs it to mark entries; who steals it can test guessed names, and reads no text.
 * One random key for each subject, kept in the database until the subject is erased: it marks the
   subject's entries, and whoever is given it finds all of them. Source of the scheme: `verifier`.
+  Another one seals what the service itself has to read of a person (`people`); it is never shown.
 """
 
 import base64
+import hmac
 import secrets
 import threading
 from dataclasses import dataclass
@@ -61,8 +63,8 @@ class Vault:
         )
         self.fingerprint = fingerprint(self.subjects_pem.encode())
         private = self._subjects.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        derived = HKDF(SHA256(), KEY_BYTES, None, b"digital-lab/subject-keys/1").derive(private)
-        self._subject_keys = AESGCM(derived)
+        self._subject_keys = AESGCM(_derived(private, "subject-keys"))
+        self._people, self._names = AESGCM(_derived(private, "people")), _derived(private, "names")
         run = AESGCM.generate_key(256)
         self._run = AESGCM(run)
         recipient = pyrage.x25519.Recipient.from_str(_recipient(folder))
@@ -102,6 +104,19 @@ class Vault:
         opened = self._subject_keys.decrypt(nonce, data, tag.encode())
         return opened[:KEY_BYTES], opened[KEY_BYTES:]
 
+    def person_tag(self, name: str) -> str:
+        """Return what a person's row is found by; without our key nobody can test a guess."""
+        return hmac.digest(self._names, name.encode(), "sha256").hex()
+
+    def seal_person(self, person_id: str, data: bytes) -> bytes:
+        """Return a person's key and name as the database keeps them."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._people.encrypt(nonce, data, person_id.encode())
+
+    def open_person(self, person_id: str, sealed: bytes) -> bytes:
+        """Return a person's key and name; InvalidTag under the keys of another home."""
+        return self._people.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], person_id.encode())
+
 
 class Opener:
     """Reads sealed texts with the audit administrator's own key."""
@@ -124,6 +139,10 @@ class Opener:
 def proof_base64(proof: bytes) -> str:
     """Return a proof as openings carry it."""
     return base64.b64encode(proof).decode()
+
+
+def _derived(private: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, None, f"digital-lab/{purpose}/1".encode()).derive(private)
 
 
 def _place(entry: int, field: str) -> bytes:

@@ -45,6 +45,7 @@ from marketplace.portal.pages import portal
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
+from marketplace.releases.store import hide_earlier
 from marketplace.services import Services
 from marketplace.settings import Settings
 
@@ -75,6 +76,10 @@ def assemble(
     directory = Directory(settings.home / FILE)
     vault = Vault(settings.audit_keys)
     use_vault(database, vault)
+    with database.writing() as connection:
+        hidden = hide_earlier(connection)
+    if hidden:
+        database.scrub()
     log = Log(database, settings.log, open_keys(settings.audit_keys), clock)
     log.publish_subjects(vault.subjects_pem)
     database.publisher = log

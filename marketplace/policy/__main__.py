@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from marketplace import db
+from marketplace.audit.store import use_vault
+from marketplace.audit.vault import Vault
 from marketplace.policy.book import PolicyBook, PolicyError
 from marketplace.policy.replay import replay
 from marketplace.settings import CEDAR, Settings
@@ -43,7 +45,10 @@ def _time(said: str) -> str:
 def _replay(book: PolicyBook, home: Path, since: str) -> int:
     if not home.is_dir():
         raise ValueError(f"{home} is no lab's home; name one with --home")
-    database = db.open_database(Settings.of(home, os.environ).database_url)
+    settings = Settings.of(home, os.environ)
+    database = db.open_database(settings.database_url)
+    if (settings.audit_keys / "subjects.pem").exists():  # else decided by ids and marks alone
+        use_vault(database, Vault(settings.audit_keys), keep=False)
     try:
         found = replay(database, book, since)
     finally:

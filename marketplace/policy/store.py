@@ -1,14 +1,23 @@
-"""Decisions beside the log entry that binds them: what policies saw, to be judged again."""
+"""Decisions beside the log entry that binds them: what policies saw, to be judged again.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+They name people by opaque ids. Words that a caller chose and nobody approved (a purpose that is not
+granted, the name of a thing that is not there) are marks, their texts sealed for the caller; after
+erasure the decision is made again on ids and marks.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
     Integer,
+    LargeBinary,
+    Row,
     String,
     Table,
     insert,
@@ -16,6 +25,7 @@ from sqlalchemy import (
 )
 
 from marketplace import db
+from marketplace.audit.people import People
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.model import Decision, Inputs
 
@@ -26,14 +36,15 @@ decisions = Table(
     Column("position", Integer, primary_key=True),
     Column("time", String(32), nullable=False, index=True),
     Column("action", String(32), nullable=False),
-    Column("principal", String(64), nullable=False),
+    Column("principal", String(64), nullable=False, comment="opaque id"),
     Column("organisation", String(64), nullable=False, index=True),
-    Column("resource", String(64), nullable=False),
+    Column("resource", String(64), nullable=False, comment="or its mark"),
     Column("allowed", Integer, nullable=False),
     Column("code", String(40), nullable=False),
     Column("policy", String(80), nullable=False),
     Column("version", String(64), nullable=False, comment="digest of the policies in force"),
-    Column("inputs", String, nullable=False, comment="canonical JSON"),
+    Column("inputs", String, nullable=False, comment="canonical JSON of ids and marks"),
+    Column("sealed", LargeBinary, comment="JSON: mark to text, for the principal; null without"),
 )
 
 versions = Table(
@@ -68,26 +79,29 @@ def save(
     """Keep decisions under the log entry that carries their digest."""
     if not made:
         return
-    connection.execute(
-        insert(decisions),
-        [
+    people, rows = People(connection), []
+    for position, d in enumerate(made):
+        inputs, texts = _opaque(people, d)
+        place = _place(entry_index, position)
+        sealed = people.seal(inputs.principal, place, json.dumps(texts)) if texts else None
+        rows.append(
             {
                 "entry_index": entry_index,
                 "position": position,
                 "time": now.isoformat(timespec="milliseconds"),
-                "action": d.inputs.action,
-                "principal": d.inputs.principal,
-                "organisation": str(d.inputs.person.get("organisation", "")),
-                "resource": d.inputs.resource,
+                "action": inputs.action,
+                "principal": inputs.principal,
+                "organisation": str(inputs.person.get("organisation", "")),
+                "resource": inputs.resource,
                 "allowed": int(d.allowed),
                 "code": d.code,
                 "policy": d.policy,
                 "version": d.version,
-                "inputs": d.inputs.text(),
+                "inputs": inputs.text(),
+                "sealed": sealed,
             }
-            for position, d in enumerate(made)
-        ],
-    )
+        )
+    connection.execute(insert(decisions), rows)
 
 
 def in_force(connection: Connection) -> str | None:
@@ -122,36 +136,101 @@ def book_of(connection: Connection, version: str) -> PolicyBook | None:
 def since(connection: Connection, time: str) -> Iterator[Kept]:
     """Yield decisions made at or after a time (ISO 8601, UTC), oldest first."""
     c = decisions.c
+    people = People(connection)
     rows = connection.execution_options(yield_per=BATCH).execute(
         select(decisions).where(c.time >= time).order_by(c.entry_index, c.position)
     )
     for row in rows:
-        yield Kept(
-            row.entry_index,
-            row.time,
-            Inputs.of(row.inputs),
-            bool(row.allowed),
-            row.code,
-            row.policy,
-            row.version,
-        )
+        yield _kept(people, row)
 
 
 def latest(connection: Connection, organisation: str | None, most: int) -> list[Kept]:
     """Return the newest decisions, of one organisation or of all."""
-    c = decisions.c
+    c, people = decisions.c, People(connection)
     wanted = select(decisions).order_by(c.entry_index.desc(), c.position).limit(most)
     if organisation is not None:
         wanted = wanted.where(c.organisation == organisation)
-    return [
-        Kept(
-            r.entry_index,
-            r.time,
-            Inputs.of(r.inputs),
-            bool(r.allowed),
-            r.code,
-            r.policy,
-            r.version,
-        )
-        for r in connection.execute(wanted)
-    ]
+    return [_kept(people, row) for row in connection.execute(wanted)]
+
+
+def _opaque(people: People, decision: Decision) -> tuple[Inputs, dict[str, str]]:
+    """Return inputs that name nobody and quote nothing that was not approved; the marks' texts."""
+    inputs, texts = decision.inputs, dict[str, str]()
+    principal = people.enrol(inputs.principal)
+
+    def marked(text: str) -> str:
+        mark = people.mark(principal, text)
+        texts[mark] = text
+        return mark
+
+    person = {**inputs.person, "name": people.enrol(str(inputs.person.get("name", "")))}
+    context, words = dict(inputs.context), dict(inputs.words)
+    if context.get("stoppedBy"):
+        context["stoppedBy"] = people.enrol(context["stoppedBy"])
+    if context.get("purpose") and context["purpose"] not in _approved(context):
+        context["purpose"] = marked(context["purpose"])
+    if words.get("purpose") and words["purpose"] not in _approved(context):
+        words["purpose"] = marked(words["purpose"])
+    resource = inputs.resource
+    if not decision.allowed and not _is_offered(inputs):
+        resource = marked(resource)
+        words["table"] = resource
+    shown = replace(
+        inputs,
+        principal=principal,
+        person=person,
+        context=context,
+        resource=resource,
+        words=words,
+    )
+    return shown, texts
+
+
+def _approved(context: Mapping[str, Any]) -> frozenset[str]:
+    """Return the purposes that a grant or a contract states: codes of the organisation."""
+    stated = (context.get(name, {}).get("purposes", ()) for name in ("grant", "contract"))
+    return frozenset(purpose for purposes in stated for purpose in purposes)
+
+
+def _is_offered(inputs: Inputs) -> bool:
+    """Whether a resource is a table with a provider, the caller's own organisation, or the lab."""
+    match inputs.kind:
+        case "Table":
+            return bool(inputs.attributes.get("provider"))
+        case "Tenant":
+            return inputs.resource == inputs.person.get("organisation")
+        case _:
+            return True
+
+
+def _kept(people: People, row: Row[tuple[Any, ...]]) -> Kept:
+    """Return a decision with names and texts, as far as they are known."""
+    inputs = Inputs.of(row.inputs)
+    text = None
+    if row.sealed is not None:
+        text = people.read(row.principal, _place(row.entry_index, row.position), bytes(row.sealed))
+    texts: dict[str, str] = {} if text is None else json.loads(text)
+    context = {k: texts.get(v, v) if isinstance(v, str) else v for k, v in inputs.context.items()}
+    if context.get("stoppedBy"):
+        context["stoppedBy"] = people.name(context["stoppedBy"])
+    shown = replace(
+        inputs,
+        principal=people.name(inputs.principal),
+        person={**inputs.person, "name": people.name(inputs.person["name"])},
+        context=context,
+        resource=texts.get(inputs.resource, inputs.resource),
+        words={k: texts.get(v, v) for k, v in inputs.words.items()},
+    )
+    return Kept(
+        row.entry_index,
+        row.time,
+        shown,
+        bool(row.allowed),
+        row.code,
+        row.policy,
+        row.version,
+    )
+
+
+def _place(entry_index: int, position: int) -> str:
+    return f"decisions/{entry_index}/{position}"

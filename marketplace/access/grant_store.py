@@ -2,12 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
     Index,
+    LargeBinary,
     Row,
     String,
     Table,
@@ -20,6 +22,7 @@ from sqlalchemy import (
 
 from marketplace import db
 from marketplace.access.grant import Grant, from_text
+from marketplace.audit.people import People
 
 ACTIVE, REVOKED = "active", "revoked"
 TABLE, TENANT, LAB = "table", "tenant", "lab"
@@ -45,11 +48,11 @@ stops = Table(
     Column("id", String(32), primary_key=True),
     Column("scope", String(16), nullable=False),
     Column("target", String(64), nullable=False, comment="table or tenant; empty for the lab"),
-    Column("reason", String(500), nullable=False),
-    Column("by_user", String(64), nullable=False),
+    Column("reason", LargeBinary, nullable=False, comment="sealed for who pulled it"),
+    Column("by_user", String(64), nullable=False, comment="opaque id"),
     Column("since", String(32), nullable=False),
     Column("lifted", String(32)),
-    Column("lifted_by", String(64)),
+    Column("lifted_by", String(64), comment="opaque id"),
     Index("stops_in_force", "lifted", "scope", "target"),
 )
 
@@ -161,13 +164,15 @@ def warned(connection: Connection, grant_id: str, when: str) -> None:
 
 def pull(connection: Connection, stop: Stop) -> None:
     """Write a stop."""
+    people = People(connection)
+    by = people.enrol(stop.by)
     connection.execute(
         insert(stops).values(
             id=stop.id,
             scope=stop.scope,
             target=stop.target,
-            reason=stop.reason,
-            by_user=stop.by,
+            reason=people.seal(by, _place(stop.id), stop.reason),
+            by_user=by,
             since=stop.since,
         )
     )
@@ -175,18 +180,20 @@ def pull(connection: Connection, stop: Stop) -> None:
 
 def lift(connection: Connection, stop_id: str, by: str, when: str) -> None:
     """End a stop."""
-    connection.execute(update(stops).where(stops.c.id == stop_id).values(lifted=when, lifted_by=by))
+    values = {"lifted": when, "lifted_by": People(connection).enrol(by)}
+    connection.execute(update(stops).where(stops.c.id == stop_id).values(**values))
 
 
 def stop(connection: Connection, stop_id: str) -> Stop | None:
     """Return a stop."""
     row = connection.execute(select(stops).where(stops.c.id == stop_id)).first()
-    return None if row is None else _stop(row)
+    return None if row is None else _stop(People(connection), row)
 
 
 def all_stops(connection: Connection) -> list[Stop]:
     """Return all stops, newest first."""
-    return [_stop(r) for r in connection.execute(select(stops).order_by(stops.c.since.desc()))]
+    people, wanted = People(connection), select(stops).order_by(stops.c.since.desc())
+    return [_stop(people, r) for r in connection.execute(wanted)]
 
 
 def stopped(connection: Connection, tenant: str, tables: list[str]) -> frozenset[str]:
@@ -217,14 +224,18 @@ def _held(row: Row[tuple[object, ...]]) -> Held | None:
     return Held(grant, row.state)
 
 
-def _stop(row: Row[tuple[object, ...]]) -> Stop:
+def _place(stop_id: str) -> str:
+    return f"stops/{stop_id}"
+
+
+def _stop(people: People, row: Row[tuple[Any, ...]]) -> Stop:
     return Stop(
         row.id,
         row.scope,
         row.target,
-        row.reason,
-        row.by_user,
+        people.read(row.by_user, _place(row.id), bytes(row.reason)) or "",
+        people.name(row.by_user),
         row.since,
         row.lifted,
-        row.lifted_by,
+        None if row.lifted_by is None else people.name(row.lifted_by),
     )

@@ -79,8 +79,8 @@ class Grants:
                 facts = {"stop": stop.id, "scope": scope, "organisation": person.tenant}
                 self._desk.enter(connection, Event.ACCESS_STOPPED, {**facts}, bound, (made,))
                 said = Said(
-                    f"Access was stopped ({scope} {target}) by {person.user}.",
-                    f"访问已被 {person.user} 紧急停止（{scope} {target}）。",
+                    f"Access was stopped ({scope} {target}).",
+                    f"访问已紧急停止（{scope} {target}）。",
                 )
                 told = [*self._desk.holders("security-admin"), *self._desk.holders("approver")]
                 self._desk.tell(connection, told, "access:stopped", stop.id, said)

@@ -10,6 +10,7 @@ from marketplace.access.model import Actor, State
 from marketplace.access.requests import Requests
 from marketplace.access.store import Kept, Notice, StandIn, Step
 from marketplace.audit.entry import Event
+from marketplace.audit.people import People
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 
@@ -123,7 +124,7 @@ class Inbox:
         with self._desk.database.writing() as connection:
             store.name_stand_in(connection, named)
             facts = {"organisation": person.tenant, "ends": ends}
-            bound = {"subject": person.user, "stand_in": stand_in}
+            bound = {"subject": person.user, "stand_in": People(connection).enrol(stand_in)}
             self._desk.enter(connection, Event.STAND_IN_NAMED, {**facts}, bound)
         return named
 

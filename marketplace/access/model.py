@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from marketplace.contracts.model import text_changed, wrong_state
 from marketplace.errors import MarketplaceError
+from marketplace.identity.model import UNNAMED
 from marketplace.policy.model import TWO_ORGANISATIONS_FROM
 
 
@@ -30,6 +31,9 @@ class State(StrEnum):
     WITHDRAWN = "withdrawn"
     LAPSED = "lapsed"
 
+
+ERASED = "erased"
+"""Stands for the words of an author who was erased."""
 
 OPEN = frozenset({State.REVIEW, State.APPROVAL, State.RETURNED})
 
@@ -100,6 +104,8 @@ class AccessRequest:
     terms: Terms
     rank: int
     """Rank of the table's grade when it was written; a higher one now counts instead."""
+    salt: str = ""
+    """Random and as secret as the reason: without both, the digest in the log tells nothing."""
     revision: int = 1
     state: State = State.REVIEW
     votes: tuple[Vote, ...] = ()
@@ -115,6 +121,7 @@ class AccessRequest:
             "user": self.user,
             "rank": self.rank,
             "renews": self.renews,
+            "salt": self.salt,
             "terms": {name: getattr(self.terms, name) for name in self.terms.__slots__},
         }
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -135,7 +142,9 @@ def needed(rank: int) -> int:
     return 2 if rank >= TWO_ORGANISATIONS_FROM else 1
 
 
-def edit(request: AccessRequest, user: str, terms: Terms, rank: int) -> AccessRequest:
+def edit(
+    request: AccessRequest, user: str, terms: Terms, rank: int, salt: str = ""
+) -> AccessRequest:
     """Return the request with another text, before all reviewers again."""
     _require_author(request, user)
     _require(request, *OPEN)
@@ -149,6 +158,7 @@ def edit(request: AccessRequest, user: str, terms: Terms, rank: int) -> AccessRe
         request,
         terms=terms,
         rank=rank,
+        salt=salt,
         revision=request.revision + 1,
         state=State.REVIEW,
         votes=(),
@@ -220,6 +230,13 @@ def _judge(request: AccessRequest, actor: Actor, sha256: str) -> None:
             "OWN_REQUEST",
             "Nobody judges a request of the own organisation. Leave it to another one.",
             "不得审批本人或本机构的申请，请由其他机构办理。",
+        )
+    named = {request.user}.union(*(v.actor.persons for v in request.votes))
+    if any(name.startswith(UNNAMED) for name in named):
+        raise MarketplaceError(
+            "WRONG_STATE",
+            "Its author, or somebody who judged this, was erased. It needs a new request.",
+            "申请人或已作出意见者的个人信息已被清除，请重新申请。",
         )
     if sha256 != request.sha256:
         raise text_changed()

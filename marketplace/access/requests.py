@@ -1,7 +1,9 @@
 """The life of an access request, each step one transaction with its log entry."""
 
+import re
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +15,14 @@ from marketplace.access.grant import Grant
 from marketplace.access.model import AccessRequest, Actor, State, Terms, Verdict
 from marketplace.access.store import Kept, Step
 from marketplace.audit.entry import Event, Plain
+from marketplace.audit.people import People
 from marketplace.contracts.model import wrong_state
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.policy.model import Decision, rank
+
+CODE = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 
 
 class Requests:
@@ -37,7 +43,7 @@ class Requests:
                     raise _too_many(most)
                 name = secrets.token_hex(16)
                 rank_now = self._rank(terms.table)
-                request = AccessRequest(name, person.tenant, person.user, terms, rank_now)
+                request = AccessRequest(name, person.tenant, person.user, terms, rank_now, _salt())
                 if renews:
                     request = self._renewal(connection, request, renews)
                 store.add(connection, request, self._desk.time())
@@ -56,8 +62,10 @@ class Requests:
             with self._desk.database.writing() as connection:
                 before = self._own(connection, person, request_id)
                 made = self._permit(connection, person, "request", person.tenant, terms)
-                request = model.edit(before.request, person.user, terms, self._rank(terms.table))
-                self._save(connection, request, "edit", "", Actor(person.user, person.tenant), "")
+                rank_now = self._rank(terms.table)
+                request = model.edit(before.request, person.user, terms, rank_now, _salt())
+                store.rewrite(connection, request, self._desk.time())
+                self._step(connection, request, "edit", "", Actor(person.user, person.tenant))
                 self._log(connection, Event.REQUEST_EDITED, request, person, "", made)
                 self._tell_judges(connection, request)
         except MarketplaceError as denial:
@@ -256,9 +264,7 @@ class Requests:
             request.terms.table,
         ):
             raise not_found()
-        return AccessRequest(
-            request.id, request.tenant, request.user, request.terms, request.rank, renews=grant_id
-        )
+        return replace(request, renews=grant_id)
 
     def _check_terms(self, terms: Terms) -> None:
         most = self._limits["days_most"]
@@ -267,6 +273,18 @@ class Requests:
                 "BAD_REQUEST",
                 f"Access is granted for at most {most} days at a time. Ask for fewer, then renew.",
                 f"一次最多授权 {most} 天，请缩短期限，到期后续期。",
+            )
+        if not all(map(CODE.match, (*terms.purposes, *terms.lanes))):
+            raise MarketplaceError(
+                "BAD_REQUEST",
+                "Purposes and lanes are codes: small letters, digits, - and _. The reason is free.",
+                "用途与通道为代码：小写字母、数字、连字符和下划线；说明请写入申请理由。",
+            )
+        if not all(map(FIELD.match, terms.fields)):
+            raise MarketplaceError(
+                "BAD_REQUEST",
+                "Fields are named as the table's contract names them.",
+                "字段名须与数据合约一致。",
             )
 
     def _rank(self, table: str) -> int:
@@ -315,9 +333,11 @@ class Requests:
         made: tuple[Decision, ...],
         actor: Actor | None = None,
     ) -> None:
-        bound = {"subject": person.user, "text": request.text()}
+        bound = {"subject": person.user}
+        if person.user == request.user:  # a judge's entry holds no words of the author
+            bound["text"] = request.text()
         if actor is not None and actor.for_user:
-            bound["for"] = actor.for_user
+            bound["for"] = People(connection).enrol(actor.for_user)
         facts = _facts(request, verdict) | {"organisation": person.tenant}
         self._desk.enter(connection, event, facts, bound, made)
 
@@ -339,6 +359,10 @@ class Requests:
         state, table = request.state.value, request.terms.table
         said = Said(f"Your request for {table} is {state}.", f"您对 {table} 的申请状态：{state}。")
         self._desk.tell(connection, [request.user], f"request:{state}", request.id, said)
+
+
+def _salt() -> str:
+    return secrets.token_hex(16)
 
 
 def _facts(request: AccessRequest, verdict: str) -> dict[str, Plain]:

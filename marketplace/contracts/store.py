@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 )
 
 from marketplace import db
+from marketplace.audit.people import People
 from marketplace.contracts.model import Contract, Signature, Stage, State, from_text
 
 contracts = Table(
@@ -30,7 +32,7 @@ contracts = Table(
     Column("tenant", String(64), nullable=False, index=True),
     Column("state", String(16), nullable=False),
     Column("text", String, nullable=False, comment="canonical JSON, as signed"),
-    Column("signatures", String, nullable=False, comment="JSON"),
+    Column("signatures", String, nullable=False, comment="JSON, people by opaque ids"),
     Column("calls_used", BigInteger, nullable=False),
     Column("micro_rho_used", BigInteger, nullable=False),
     Column("certificate", String(64), nullable=False),
@@ -52,7 +54,7 @@ stages = Table(
     Column("position", Integer, primary_key=True),
     Column("stage", String(16), nullable=False),
     Column("since", String(32), nullable=False),
-    Column("by_user", String(64), nullable=False),
+    Column("by_user", String(64), nullable=False, comment="opaque id"),
     Index("tenant_stages_by_stage", "stage"),
 )
 
@@ -71,14 +73,18 @@ def add(connection: Connection, contract: Contract, created: str) -> None:
     """Write a new contract."""
     connection.execute(
         insert(contracts).values(
-            id=contract.id, tenant=contract.terms.tenant, created=created, **_changing(contract)
+            id=contract.id,
+            tenant=contract.terms.tenant,
+            created=created,
+            **_changing(People(connection), contract),
         )
     )
 
 
 def save(connection: Connection, contract: Contract) -> None:
     """Write what a step changed; the text of a contract never changes."""
-    values = {k: v for k, v in _changing(contract).items() if k != "text"}
+    changing = _changing(People(connection), contract)
+    values = {k: v for k, v in changing.items() if k != "text"}
     connection.execute(update(contracts).where(contracts.c.id == contract.id).values(**values))
 
 
@@ -87,24 +93,23 @@ def get(connection: Connection, contract_id: str) -> Contract | None:
     row = connection.execute(
         select(contracts).where(contracts.c.id == contract_id).with_for_update()
     ).first()
-    return None if row is None else _contract(row)
+    return None if row is None else _contract(People(connection), row)
 
 
 def of_tenant(connection: Connection, tenant: str) -> list[Contract]:
     """Return a tenant's contracts, newest first."""
-    c = contracts.c
+    c, people = contracts.c, People(connection)
     rows = connection.execute(
         select(contracts).where(c.tenant == tenant).order_by(c.created.desc(), c.id)
     )
-    return [_contract(r) for r in rows]
+    return [_contract(people, r) for r in rows]
 
 
 def everything(connection: Connection) -> list[Contract]:
     """Return all contracts, newest first."""
-    c = contracts.c
-    return [
-        _contract(r) for r in connection.execute(select(contracts).order_by(c.created.desc(), c.id))
-    ]
+    c, people = contracts.c, People(connection)
+    rows = connection.execute(select(contracts).order_by(c.created.desc(), c.id))
+    return [_contract(people, r) for r in rows]
 
 
 def use(connection: Connection, ids: Iterable[str], reservation_id: str, micro_rho: int) -> None:
@@ -142,16 +147,16 @@ def unuse(connection: Connection, reservation_id: str) -> None:
 
 def stage(connection: Connection, tenant: str) -> list[Reached]:
     """Return the stages of a tenant, oldest first."""
-    c = stages.c
+    c, people = stages.c, People(connection)
     rows = connection.execute(select(stages).where(c.tenant == tenant).order_by(c.position))
-    return [Reached(r.tenant, Stage(r.stage), r.since, r.by_user) for r in rows]
+    return [_reached(people, r) for r in rows]
 
 
 def all_stages(connection: Connection) -> list[Reached]:
     """Return the stages of all tenants, each tenant's oldest first."""
-    c = stages.c
+    c, people = stages.c, People(connection)
     rows = connection.execute(select(stages).order_by(c.tenant, c.position))
-    return [Reached(r.tenant, Stage(r.stage), r.since, r.by_user) for r in rows]
+    return [_reached(people, r) for r in rows]
 
 
 def reach(connection: Connection, reached: Reached) -> None:
@@ -163,14 +168,19 @@ def reach(connection: Connection, reached: Reached) -> None:
             position=position,
             stage=reached.stage.value,
             since=reached.since,
-            by_user=reached.by,
+            by_user=People(connection).enrol(reached.by),
         )
     )
 
 
-def _changing(contract: Contract) -> dict[str, str | int]:
+def _changing(people: People, contract: Contract) -> dict[str, str | int]:
     signatures = [
-        {"organisation": s.organisation, "user": s.user, "sha256": s.sha256, "time": s.time}
+        {
+            "organisation": s.organisation,
+            "user": people.enrol(s.user),
+            "sha256": s.sha256,
+            "time": s.time,
+        }
         for s in contract.signatures
     ]
     return {
@@ -183,13 +193,20 @@ def _changing(contract: Contract) -> dict[str, str | int]:
     }
 
 
-def _contract(row: Row[tuple[object, ...]]) -> Contract:
+def _reached(people: People, row: Row[tuple[Any, ...]]) -> Reached:
+    return Reached(row.tenant, Stage(row.stage), row.since, people.name(row.by_user))
+
+
+def _contract(people: People, row: Row[tuple[Any, ...]]) -> Contract:
     name, terms = from_text(row.text)
+    signatures = (
+        Signature(**{**s, "user": people.name(s["user"])}) for s in json.loads(row.signatures)
+    )
     return Contract(
         name,
         terms,
         State(row.state),
-        tuple(Signature(**s) for s in json.loads(row.signatures)),
+        tuple(signatures),
         row.calls_used,
         row.micro_rho_used,
         row.certificate,

@@ -1,11 +1,13 @@
 """Notices by mail, where a lab has a mail server; without one they stand on the page only.
 
 A mail says that something waits and where to look, as the notice does; it holds nothing that the
-page would not show. A server that is away is tried again at the next turn.
+page would not show. A server that is away, or whose certificate nobody vouches for, is tried again
+at the next turn; a mail that it refuses is not.
 """
 
 import logging
 import smtplib
+import ssl
 from collections.abc import Callable
 from datetime import datetime
 from email.message import EmailMessage
@@ -18,6 +20,8 @@ from marketplace.settings import MailSettings
 log = logging.getLogger(__name__)
 
 BATCH = 100
+REFUSED = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError)
+"""One mail that is not taken: it would not be the next time, and others wait behind it."""
 TIMEOUT_SECONDS = 10
 
 
@@ -60,13 +64,16 @@ class Mailer:
         s, sent = self._settings, 0
         with smtplib.SMTP(s.host, s.port, timeout=TIMEOUT_SECONDS) as server:
             if s.starttls:
-                server.starttls()
+                server.starttls(context=ssl.create_default_context())
             if s.user:
                 server.login(s.user, s.password)
             for notice, to in mails:
-                server.send_message(_mail(s.sender, to, notice))
+                try:
+                    server.send_message(_mail(s.sender, to, notice))
+                    sent += 1
+                except (*REFUSED, ValueError) as error:
+                    log.warning("mail.refused", extra={"kind": type(error).__name__})
                 done.append(notice.id)
-                sent += 1
         return sent
 
 

@@ -2,15 +2,22 @@
 
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from marketplace.access.mail import Mailer
 from marketplace.contracts import model
@@ -201,6 +208,92 @@ def test_notices_leave_by_mail_once_and_wait_while_the_server_is_away(
     assert [m["To"] for m in received] == ["bureau-approver@lab.test"]
     assert "紧急停止" in received[0].get_payload(decode=True).decode()
     assert market.access.inbox.notices(person(market, "security-admin"))
+
+
+def with_addresses(settings: Settings, **addresses: str) -> None:
+    path = settings.home / "identity.json"
+    data = json.loads(path.read_text())
+    for user in data["users"]:
+        if user["name"] in addresses:
+            user["email"] = addresses[user["name"]]
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("bad", ["nobody@refused.test", "no address\n", "\u5f20@lab.test"])
+def test_an_address_that_takes_no_mail_holds_nobody_elses_up(
+    market: Services, settings: Settings, bad: str
+) -> None:
+    people = {"bureau-approver": bad, "security-admin": "security-admin@lab.test"}
+    with_addresses(settings, **people)
+    market.access.grants.stop(person(market, "operator"), "lab", "", "a drill")
+    received = []
+
+    class Keep(Message):
+        async def handle_RCPT(  # noqa: N802  # the library's name
+            self, _server: object, _session: object, envelope: Any, address: str, _options: object
+        ) -> str:
+            if address.endswith("refused.test"):
+                return "550 no such user"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
+        def handle_message(self, message: object) -> None:
+            received.append(message)
+
+    port = free_port()
+    mail = MailSettings("127.0.0.1", port, "lab@lab.test", starttls=False)
+    mailer = Mailer(market.database, mail, market.directory.address, Clock())
+    server = Controller(Keep(), hostname="127.0.0.1", port=port, enable_SMTPUTF8=False)
+    server.start()
+    try:
+        assert mailer.deliver() == 1
+        assert mailer.deliver() == 0
+    finally:
+        server.stop()
+    assert [m["To"] for m in received] == ["security-admin@lab.test"]
+
+
+def test_a_mail_server_that_nobody_vouches_for_gets_neither_password_nor_mail(
+    market: Services, settings: Settings, tmp_path: Path
+) -> None:
+    """Whoever answers between lab and server shows a certificate of its own making."""
+    with_addresses(settings, **{"security-admin": "security-admin@lab.test"})
+    market.access.grants.stop(person(market, "operator"), "lab", "", "a drill")
+    received = []
+
+    class Keep(Message):
+        def handle_message(self, message: object) -> None:
+            received.append(message)
+
+    port = free_port()
+    mail = MailSettings("127.0.0.1", port, "lab@lab.test")
+    mailer = Mailer(market.database, mail, market.directory.address, Clock())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*own_certificate(tmp_path))
+    server = Controller(Keep(), hostname="127.0.0.1", port=port, tls_context=tls)
+    server.start()
+    try:
+        assert mailer.deliver() == 0
+    finally:
+        server.stop()
+    assert received == []
+
+
+def own_certificate(folder: Path) -> tuple[Path, Path]:
+    """Return a certificate for 127.0.0.1 that only its own key signed, and the key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, SHA256())
+    )
+    certificate, secret = folder / "cert.pem", folder / "key.pem"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate, secret
 
 
 def test_holders_are_told_once_that_a_grant_ends(market: Services) -> None:

@@ -210,6 +210,7 @@ def _contract(contract: Contract, table: str, *, known: bool) -> dict[str, Any]:
         "ends": t.ends,
         "purposes": sorted(t.purposes),
         "lanes": sorted(t.lanes),
+        "fields": sorted(t.fields(table)),
         "coversTable": t.covers(table),
         # A repeated operation was counted when it was first asked.
         "callsLeft": t.calls - contract.calls_used + int(known),

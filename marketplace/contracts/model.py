@@ -70,6 +70,11 @@ class Terms:
         """Whether a table is among the resources."""
         return table in self.resources or ANY in self.resources
 
+    def fields(self, table: str) -> tuple[str, ...]:
+        """Return the only fields of a table that are agreed on; empty if all are."""
+        named = self.resources.get(table, self.resources.get(ANY, ()))
+        return () if ANY in named else named
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:

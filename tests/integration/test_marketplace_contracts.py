@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,18 @@ def test_a_contracts_budget_is_less_than_an_answers_price(market: Services) -> N
     signed(market, terms(micro_rho=COST, calls=9))
     market.releases.reserve(ask("one"))
     assert code_of(market.releases.reserve, ask("two", item("two"))) == "CONTRACT_USED_UP"
+
+
+def test_the_fields_that_a_contract_names_are_all_that_it_opens(market: Services) -> None:
+    leave_seeded(market, FIRM)
+    signed(market, terms(resources={"tax_summary": ("declared_revenue",)}, calls=9))
+    within, beyond = {"tax_summary": ("declared_revenue",)}, {"tax_summary": ("tax_paid",)}
+    assert code_of(market.releases.reserve, replace(ask("a"), fields=beyond)) == "FIELD_REFUSED"
+    assert code_of(market.releases.reserve, ask("no word of fields")) == "FIELD_REFUSED"
+    market.releases.reserve(replace(ask("b"), fields=within))
+    leave_seeded(market, FIRM)
+    signed(market, terms(resources={"*": ("declared_revenue",)}, calls=9))
+    assert code_of(market.releases.reserve, replace(ask("c"), fields=beyond)) == "FIELD_REFUSED"
 
 
 def test_a_tenant_takes_every_stage_in_order(market: Services) -> None:

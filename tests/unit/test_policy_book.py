@@ -49,6 +49,7 @@ def question(path: str = "", value: Any = None, action: str = "ask") -> Inputs:
                 "ends": 2_000,
                 "purposes": ["research"],
                 "lanes": ["dp"],
+                "fields": [],
                 "coversTable": True,
                 "callsLeft": 1,
                 "microRhoLeft": 100,
@@ -95,6 +96,7 @@ def question(path: str = "", value: Any = None, action: str = "ask") -> Inputs:
         ("context/contract/purposes", ["other"], "PURPOSE_REFUSED", "purpose"),
         ("context/grant/lanes", ["download"], "TYPE_REFUSED", "granted-lane"),
         ("context/grant/fields", ["a"], "FIELD_REFUSED", "granted-fields"),
+        ("context/contract/fields", ["a"], "FIELD_REFUSED", "granted-fields"),
         ("context/epsilonMicro", 1_000_001, "EPSILON_TOO_LARGE", "epsilon"),
     ],
 )

@@ -183,9 +183,9 @@ def renew(grant_id: str, body: RenewBody, here: Here, caller: Caller) -> dict[st
 
 
 @router.get("/stops")
-def stops(here: Here, _caller: Caller) -> list[dict[str, Any]]:
-    """Return all stops, newest first."""
-    return [_stop(s) for s in here.access.grants.stops()]
+def stops(here: Here, caller: Caller) -> list[dict[str, Any]]:
+    """Return stops, newest first; another organisation's are not shown."""
+    return [_stop(s) for s in here.access.grants.stops(caller)]
 
 
 @router.post("/stops", status_code=201)

@@ -67,7 +67,7 @@ class Grants:
     def stop(self, person: Person, scope: str, target: str, reason: str) -> Stop:
         """Stop access to a table, of a tenant, or all of it, from the next step on."""
         try:
-            if scope == TABLE and self._desk.facts(target) is None:
+            if not self._is_there(scope, target):
                 raise not_found()
             with self._desk.database.writing() as connection:
                 made = self._desk.decide(person, "stop", KINDS[scope], target or LAB, {})
@@ -113,10 +113,19 @@ class Grants:
             raise
         return found or stop
 
-    def stops(self) -> list[Stop]:
-        """Return all stops, newest first: everybody may know."""
+    def stops(self, person: Person) -> list[Stop]:
+        """Return stops, newest first: those of an organisation to it and to who may stop it."""
         with self._desk.database.reading() as connection:
-            return grant_store.all_stops(connection)
+            found = grant_store.all_stops(connection)
+        sees_all = self._may(person, "oversee", "Lab", LAB)
+        return [
+            s
+            for s in found
+            if s.scope != TENANT
+            or s.target == person.tenant
+            or sees_all
+            or self._may(person, "stop", "Tenant", s.target)
+        ]
 
     def renewable(self, person: Person, grant_id: str) -> Held:
         """Return an own grant that a new request may follow; revoked ones are asked for anew."""
@@ -125,11 +134,7 @@ class Grants:
         if held is None or held.grant.tenant != person.tenant:
             raise not_found()
         if held.state == REVOKED:
-            raise MarketplaceError(
-                "WRONG_STATE",
-                "This grant was revoked, so it is not renewed. Make a new request.",
-                "该授权已被撤销，不能续期，请重新申请。",
-            )
+            raise not_renewable()
         return held
 
     def warn(self) -> int:
@@ -147,6 +152,23 @@ class Grants:
                 grant_store.warned(connection, grant.id, self._desk.time())
         return len(ending)
 
+    def _may(self, person: Person, action: str, kind: str, name: str) -> bool:
+        try:
+            self._desk.decide(person, action, kind, name, {})
+        except MarketplaceError:
+            return False
+        return True
+
+    def _is_there(self, scope: str, target: str) -> bool:
+        """Whether there is something to stop: a misspelt name would stop nothing, unnoticed."""
+        match scope:
+            case "table":
+                return self._desk.facts(target) is not None
+            case "tenant":
+                return any(p.tenant == target for p in self._desk.people())
+            case _:
+                return True
+
     def _provider(self, table: str) -> str:
         facts = self._desk.facts(table)
         return "" if facts is None else facts.provider
@@ -156,3 +178,12 @@ class Grants:
     ) -> None:
         users = [p.user for p in self._desk.people() if p.tenant == tenant]
         self._desk.tell(connection, users, event, about, said)
+
+
+def not_renewable() -> MarketplaceError:
+    """Refuse to follow a grant that was taken away."""
+    return MarketplaceError(
+        "WRONG_STATE",
+        "This grant was revoked, so it is not renewed. Make a new request.",
+        "该授权已被撤销，不能续期，请重新申请。",
+    )

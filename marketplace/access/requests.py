@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from marketplace.access import grant_store, model, store
 from marketplace.access.desk import Desk, Said, not_found
 from marketplace.access.grant import Grant
+from marketplace.access.grants import not_renewable
 from marketplace.access.model import AccessRequest, Actor, State, Terms, Verdict
 from marketplace.access.store import Kept, Step
 from marketplace.audit.entry import Event, Plain
@@ -131,7 +132,8 @@ class Requests:
 
     def context(self, connection: Connection, request: AccessRequest) -> dict[str, Any]:
         """Return what policies see of a request."""
-        return self._context(connection, request.tenant, request.terms, request.rank)
+        context = self._context(connection, request.tenant, request.terms, request.rank)
+        return context | {"approvals": len(request.approvals)}
 
     def judge_as(
         self, connection: Connection, person: Person, request: AccessRequest
@@ -253,6 +255,7 @@ class Requests:
             "stopped": bool(grant_store.stopped(connection, tenant, [table])),
             "providerHasReviewers": bool(reviewers),
             "needed": model.needed(max(rank_before, self._rank(table))),
+            "approvals": 0,
         }
 
     def _renewal(
@@ -264,6 +267,8 @@ class Requests:
             request.terms.table,
         ):
             raise not_found()
+        if held.state == grant_store.REVOKED:
+            raise not_renewable()
         return replace(request, renews=grant_id)
 
     def _check_terms(self, terms: Terms) -> None:

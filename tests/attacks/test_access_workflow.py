@@ -13,9 +13,9 @@ from sqlalchemy import select, update
 from marketplace import db
 from marketplace.access import grant_store
 from marketplace.access.grant import from_text
-from marketplace.access.model import Terms, Verdict
+from marketplace.access.model import State, Terms, Verdict
 from marketplace.errors import MarketplaceError
-from marketplace.identity.model import SEEDED
+from marketplace.identity.model import SEEDED, Person
 from marketplace.services import Services
 from tests.support.desk import WANTED, Caller
 from tests.support.marketplace import Running, ask, make_home, parts, running
@@ -300,3 +300,68 @@ def test_every_step_is_an_entry_that_names_nobody(server: Running, market: Servi
 
 def size(server: Running) -> int:
     return int(httpx.get(f"{server.url}/api/v1/log/checkpoint").json()["size"])
+
+
+def test_the_bureau_approves_first_and_cannot_be_left_out(market: Services) -> None:
+    """Two operators of two organisations are two organisations, and not the bureau."""
+    people = {p.user: p for p in market.directory.people()}
+    requests, agree = market.access.requests, Verdict.AGREE
+    terms = Terms("social_insurance", ("p",), ("dp",), (), 500_000, 1_000_000, 30, "why")
+    request = requests.submit(people["analyst"], terms)
+    requests.review(people["hr-provider"], request.id, agree, request.sha256, "")
+    others = (people["operator"], Person("second-operator", "utility", ("operator",), "en"))
+    for person in others:
+        with pytest.raises(MarketplaceError) as caught:
+            requests.approve(person, request.id, agree, request.sha256, "")
+        assert caught.value.code == "ROLE_REFUSED"
+    requests.approve(people["bureau-approver"], request.id, agree, request.sha256, "")
+    granted = requests.approve(others[0], request.id, agree, request.sha256, "")
+    assert granted.state is State.GRANTED
+
+
+def test_a_stop_of_an_organisation_that_is_not_there_is_told_to_who_pulls_it(
+    market: Services,
+) -> None:
+    """A misspelt name would stop nothing, and look like a stop."""
+    people = {p.user: p for p in market.directory.people()}
+    with pytest.raises(MarketplaceError) as caught:
+        market.access.grants.stop(people["security-admin"], "tenant", "demo-bnak", "x")
+    assert caught.value.code == "NOT_FOUND"
+    assert market.access.grants.stop(people["security-admin"], "tenant", "demo-bank", "x").id
+
+
+def test_why_an_organisation_was_stopped_is_not_told_to_its_competitors(server: Running) -> None:
+    """H1: one tenant's things are not there for another."""
+    stop = {"scope": "tenant", "target": "demo-bank", "reason": "an inquiry"}
+    pulled = Caller(server, "security-admin").post("/access/stops", stop)
+    for user in EVERYBODY:
+        seen = {s["id"] for s in Caller(server, user).get("/access/stops")}
+        others = {"analyst", "firm-owner", "credit-agency", "tax-provider", "hr-provider"}
+        assert (pulled["id"] in seen) == (user not in others | {"system-admin"}), user
+    Caller(server, "bureau-approver").post(f"/access/stops/{pulled['id']}/lift")
+
+
+def test_a_grant_that_is_revoked_is_not_renewed_by_a_wish_made_before(market: Services) -> None:
+    people = {p.user: p for p in market.directory.people()}
+    held = market.access.grants.renewable(
+        people["analyst"], market.access.grants.visible(people["analyst"])[0].grant.id
+    )
+    market.access.grants.revoke(people["bureau-approver"], held.grant.id, "x")
+    g = held.grant
+    terms = Terms(g.table, g.purposes, g.lanes, g.fields, 1, 2, 30, "why")
+    with pytest.raises(MarketplaceError) as caught:
+        market.access.requests.submit(people["analyst"], terms, renews=g.id)
+    assert caught.value.code == "WRONG_STATE"
+
+
+def test_words_in_the_place_of_codes_are_refused(server: Running) -> None:
+    """K18: a grant keeps its purposes in clear, so no sentence gets there."""
+    analyst = Caller(server, "analyst")
+    for body in (
+        {"purposes": ["where uscc = '9'"]},
+        {"purposes": ["Li Si"]},
+        {"lanes": ["call 13812345678"]},
+        {"fields": ["a b"]},
+        {"purposes": ["p\n"]},
+    ):
+        assert analyst.refused("POST", "/access/requests", {**WANTED, **body}) == "BAD_REQUEST"

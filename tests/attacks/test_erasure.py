@@ -147,7 +147,7 @@ def test_who_is_known_reads_back_what_was_written(market: Services) -> None:
     )
     assert (kept.request.user, kept.request.terms) == (NAME, TERMS)
     assert {s.actor.user for s in history} <= {NAME, JUDGE, "bureau-reviewer"}
-    stop = market.access.grants.stops()[0]
+    stop = market.access.grants.stops(person(market, JUDGE))[0]
     assert (stop.by, stop.lifted_by, stop.reason) == (JUDGE, DEPUTY, STOPPED)
 
 

@@ -4,10 +4,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from marketplace.errors import MarketplaceError
-
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 30.0
@@ -38,7 +34,7 @@ class Worker:
         for task in self._tasks:
             try:
                 task()
-            except (SQLAlchemyError, MarketplaceError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # else the thread ends, and nobody notices
                 log.warning("worker.postponed", extra={"kind": type(error).__name__})
 
     def _run(self) -> None:

@@ -1,6 +1,7 @@
 """Attacks on access over HTTP: E (revocation), F, H1, H9, H14, H15."""
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from marketplace import db
 from marketplace.access import grant_store
 from marketplace.access.grant import from_text
 from marketplace.access.model import State, Terms, Verdict
+from marketplace.access.worker import Worker
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import SEEDED, Person
 from marketplace.services import Services
@@ -296,6 +298,26 @@ def test_every_step_is_an_entry_that_names_nobody(server: Running, market: Servi
     assert request.sha256 in text
     for secret in ("analyst", "secret reason", "bid_record", '"why"'):
         assert secret not in text
+
+
+def test_one_task_that_fails_does_not_end_the_others() -> None:
+    """A row that cannot be read must not keep requests from lapsing, or mails from leaving."""
+    done = []
+
+    def broken() -> int:
+        raise ValueError("a row that cannot be read")
+
+    def sound() -> int:
+        done.append(1)
+        return 1
+
+    worker = Worker((broken, sound), pause_seconds=0.01)
+    worker.start()
+    deadline = time.monotonic() + 10
+    while len(done) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    worker.stop()
+    assert len(done) >= 3
 
 
 def size(server: Running) -> int:

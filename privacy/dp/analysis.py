@@ -12,7 +12,7 @@ from privacy.dp.cells import key_cells, too_many_cells
 from privacy.dp.classify import Classifier
 from privacy.dp.draw import Output, Program, ReleasePlan
 from privacy.dp.exact import ExactQuery, Measure, MeasureKind
-from privacy.dp.facts import MAX_CELLS, PublicFacts
+from privacy.dp.facts import MAX_CELLS, MAX_ROWS_PER_UNIT, PublicFacts
 from privacy.dp.fixedpoint import fixed_bounds
 from privacy.dp.measure import Builder
 from privacy.dp.plan import (
@@ -35,11 +35,10 @@ from privacy.dp.relation import (
     rows_per_group,
     rows_refused,
 )
+from privacy.dp.textlength import check_key_texts
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
-MAX_ROWS_PER_UNIT = 4096
-"""A larger proven row bound is cut to this by a window per unit right before the aggregate."""
 MECHANISMS = "digital-lab/mechanisms/1"
 
 
@@ -127,6 +126,8 @@ class _Analysis:
             rows_in_group=rows_per_group(node, kind),
         )
         cells = key_cells(node, kind, self.facts)
+        if cells is None:
+            check_key_texts((expr for _, expr in node.keys), kind.lengths)
         builder = Builder(kind, contribution)
         outputs = tuple(builder.output(column, call) for column, call in node.aggregates)
         support = builder.units() if cells is None else None
@@ -232,7 +233,7 @@ class _Analysis:
 
 
 def _row_bound(kind: Private) -> tuple[int, int | None]:
-    """Return B and, where the proven one is missing or too large, the query-time limit."""
+    """Return B and, where a contract's own cap is larger, the query-time limit."""
     if kind.rows is not None and kind.rows <= MAX_ROWS_PER_UNIT:
         return max(kind.rows, 1), None
     return MAX_ROWS_PER_UNIT, MAX_ROWS_PER_UNIT

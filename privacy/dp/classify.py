@@ -43,11 +43,13 @@ from privacy.dp.relation import (
     Kind,
     Private,
     Public,
+    check_growth,
     is_per_unit,
     possible_values,
     rows_refused,
     tightened,
 )
+from privacy.dp.textlength import check_carried
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
@@ -70,7 +72,10 @@ class Classifier:
         known = self._known.get(id(node))
         if known is None:
             # The node is stored beside its kind so that its id cannot be reused meanwhile.
-            known = self._known[id(node)] = (node, self._compute(node))
+            kind = self._compute(node)
+            if isinstance(kind, Private):
+                check_growth(kind, [self.kind(child) for child in children(node)])
+            known = self._known[id(node)] = (node, kind)
         return known[1]
 
     def settled(self, node: Node) -> Node:
@@ -163,6 +168,7 @@ class Classifier:
         constant: set[int] = set()
         scales: dict[int, int] = {}
         kind.check(*(expr for _, expr in node.items))
+        check_carried((expr for _, expr in node.items), kind.lengths)
         for column, expr in node.items:
             if isinstance(expr, Ref):
                 copies.setdefault(expr.id, []).append(column.id)

@@ -18,6 +18,10 @@ MAX_TEXT = 1_000
 MAX_CELLS = 200_000
 """Cells of one answer: groups times aggregates (design §4.5); longer lists are read nowhere."""
 
+MAX_ROWS_PER_UNIT = 4096
+"""Rows that joins and unions may make of one unit. Without it one unit could decide, by the rows
+that it explodes into, whether a run ends at all."""
+
 MAX_UNIT_ID = 64
 """Characters of the longest id of a protected unit."""
 

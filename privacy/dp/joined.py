@@ -8,7 +8,7 @@ from dataclasses import replace
 from privacy.dp.facts import MAX_CELLS, PublicData
 from privacy.dp.interval import Interval
 from privacy.dp.plan import JoinOn, Node, references
-from privacy.dp.predicate import conjuncts, equated, equates
+from privacy.dp.predicate import conjuncts, equated, equates, told_apart
 from privacy.dp.query import JoinKind
 from privacy.dp.relation import Private, tightened
 from privacy.dp.types import DataType, Value
@@ -124,11 +124,7 @@ def private_join(node: JoinOn, left: Private, right: Private) -> Private:
     if node.kind in (JoinKind.SEMI, JoinKind.ANTI):
         return left
     outer = node.kind is JoinKind.LEFT
-    rows = (
-        None
-        if left.rows is None or right.rows is None
-        else left.rows * (max(1, right.rows) if outer else right.rows)
-    )
+    rows, keys = _rows_and_keys(node, left, right)
     right_values = {
         i: (None, *v) if outer and None not in v else v for i, v in right.values.items()
     }
@@ -140,7 +136,7 @@ def private_join(node: JoinOn, left: Private, right: Private) -> Private:
         units=left.units if outer else left.units | right.units,
         of_unit=left.of_unit | right.of_unit,
         rows=rows,
-        keys=frozenset(a | b for a in left.keys for b in right.keys),
+        keys=keys,
         sizes=dict(left.sizes) if outer else {**left.sizes, **right.sizes},
         values={**left.values, **right_values},
         intervals=merged,
@@ -152,6 +148,37 @@ def private_join(node: JoinOn, left: Private, right: Private) -> Private:
         origin={**left.origin, **right.origin},
     )
     return tightened(joined)
+
+
+def _rows_and_keys(
+    node: JoinOn, left: Private, right: Private
+) -> tuple[int | None, frozenset[frozenset[int]]]:
+    """Return B and the live keys of two private tables joined on their common unit.
+
+    A side whose rows meet at most one row of the other keeps its row bound and its keys.
+    """
+    outer = node.kind is JoinKind.LEFT
+    keys = frozenset(a | b for a in left.keys for b in right.keys)
+    known = (left.rows, right.rows)
+    rows = (
+        None
+        if left.rows is None or right.rows is None
+        else left.rows * (max(1, right.rows) if outer else right.rows)
+    )
+    columns = (
+        frozenset(c.id for c in node.left.columns),
+        frozenset(c.id for c in node.right.columns),
+    )
+    if told_apart(node.condition, right.keys, columns[1]):
+        rows, keys = _less(rows, known[0]), keys | left.keys
+    if not outer and told_apart(node.condition, left.keys, columns[0]):
+        rows, keys = _less(rows, known[1]), keys | right.keys
+    return rows, keys
+
+
+def _less(a: int | None, b: int | None) -> int | None:
+    known = [n for n in (a, b) if n is not None]
+    return min(known) if known else None
 
 
 def check_filtering(node: JoinOn, private: Private, public: Node, data: PublicData) -> None:

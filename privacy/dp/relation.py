@@ -13,6 +13,7 @@ unit change another unit's rows is refused with the nearest allowed form.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from privacy.dp.facts import MAX_ROWS_PER_UNIT
 from privacy.dp.interval import Interval, check_overflow
 from privacy.dp.plan import Apply, Const, Expr, Group, Node, Ref, references
 from privacy.dp.predicate import merged_values
@@ -148,6 +149,28 @@ def tightened(kind: Private) -> Private:
         if proven is not None:
             best = proven if best is None else min(best, proven)
     return kind if best == kind.rows else replace(kind, rows=best)
+
+
+def check_growth(kind: Private, inputs: Iterable[Kind]) -> None:
+    """Raise `Refusal` if a step makes too many rows of one unit: more than it was given, and many.
+
+    It is the bound before any cut that counts, since an engine makes the rows before it cuts them.
+    """
+    given = [k.rows for k in inputs if isinstance(k, Private)]
+    if not given or kind.rows in given:
+        return
+    most = None if None in given else max(r for r in given if r is not None)
+    if kind.rows is None or (kind.rows > MAX_ROWS_PER_UNIT and (most is None or kind.rows > most)):
+        found = "any number of" if kind.rows is None else str(kind.rows)
+        number = "任意多" if kind.rows is None else str(kind.rows)
+        raise Refusal(
+            "TOO_LARGE",
+            f"This step could make {found} rows of one protected unit; at most "
+            f"{MAX_ROWS_PER_UNIT} are allowed. Aggregate each side to one row per unit first "
+            "(group by its id), or join on a column that is unique in the public table.",
+            f"此步骤可能使一个受保护主体产生{number}行，上限为 {MAX_ROWS_PER_UNIT}。"
+            "请先按主体标识聚合为每主体一行，或按公开表中唯一的列连接。",
+        )
 
 
 def rows_refused(what: str) -> Refusal:

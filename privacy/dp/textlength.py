@@ -14,6 +14,9 @@ from privacy.errors import Refusal
 MAX_ROW_TEXT = 65_536
 """Characters of all texts that one step of a plan computes from one row."""
 
+MAX_KEY_TEXT = 4_000
+"""Characters of all open keys of one group."""
+
 _WRITTEN: Mapping[DataType, int] = {
     DataType.BOOLEAN: len("false"),
     DataType.INTEGER: len("-2147483648"),
@@ -33,16 +36,33 @@ Lengths = Mapping[int, int]
 
 def check_texts(exprs: Iterable[Expr], lengths: Lengths) -> None:
     """Raise `Refusal(TOO_LARGE)` if one row's texts could get too long in these expressions."""
-    total = sum(_computed(expr, lengths) for expr in exprs)
-    if total > MAX_ROW_TEXT:
+    _check(sum(_computed(expr, lengths) for expr in exprs), MAX_ROW_TEXT)
+
+
+def _texts(exprs: Iterable[Expr], lengths: Lengths) -> int:
+    return sum(longest(expr, lengths) for expr in exprs if expr.type is DataType.STRING)
+
+
+def _check(total: int, most: int) -> None:
+    if total > most:
         raise Refusal(
             "TOO_LARGE",
             f"The texts that this step makes of one row could have {total} characters; at most "
-            f"{MAX_ROW_TEXT} are allowed. Cut columns before joining or repeating them, for "
+            f"{most} are allowed. Cut columns before joining or repeating them, for "
             "example substring(name, 1, 20).",
-            f"此步骤由一行生成的文本可能长达 {total} 个字符，上限为 {MAX_ROW_TEXT}。"
+            f"此步骤由一行生成的文本可能长达 {total} 个字符，上限为 {most}。"
             "请在拼接或重复之前先截取列，例如 substring(name, 1, 20)。",
         )
+
+
+def check_carried(exprs: Iterable[Expr], lengths: Lengths) -> None:
+    """Raise `Refusal(TOO_LARGE)` if the texts that a step passes on could get too long together."""
+    _check(_texts(exprs, lengths), MAX_ROW_TEXT)
+
+
+def check_key_texts(exprs: Iterable[Expr], lengths: Lengths) -> None:
+    """Raise `Refusal(TOO_LARGE)` if open keys could be long: each group present is held whole."""
+    _check(_texts(exprs, lengths), MAX_KEY_TEXT)
 
 
 def longest(expr: Expr, lengths: Lengths) -> int:

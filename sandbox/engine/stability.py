@@ -6,7 +6,7 @@ Source: soundness A.1-A.5, A.7-A.10. Nothing of the compiler or the analysis is 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from privacy.dp.facts import TableFacts
+from privacy.dp.facts import MAX_ROWS_PER_UNIT, TableFacts
 from privacy.dp.query import JoinKind
 from privacy.dp.types import Value
 from sandbox.engine.claim import CertificateError, Claim, above
@@ -39,9 +39,9 @@ from sandbox.engine.physical import (
 )
 from sandbox.engine.proven import (
     Proven,
-    at_least_one,
     bare_columns,
     described,
+    joined_rows,
     least,
     listed_values,
     merged,
@@ -226,15 +226,19 @@ class Prover:
         follows = not outer or (
             node.condition is None or column_names(node.condition) <= left.constant | right.constant
         )
+        sides = (left, _outputs(node.left)), (right, _outputs(node.right))
+        rows, keys = joined_rows(node.condition, *sides, outer=outer)
         result = replace(
             both,
-            rows=times(left.rows, at_least_one(right.rows) if outer else right.rows),
-            keys=frozenset(a | b for a in left.keys for b in right.keys),
+            rows=rows,
+            keys=keys,
             optional=both.optional | (frozenset(right.sizes) if outer else frozenset()),
             constant=left.constant | (right.constant if follows else frozenset()),
             raw_units=left.raw_units if outer else left.raw_units | right.raw_units,
         )
-        return tightened(result)
+        proven = tightened(result)
+        _check_growth(proven.rows, left.rows, right.rows)
+        return proven
 
     def _public_meet(self, node: Meet, left: Proven, both: Proven) -> Proven:
         known = self.claim.public_multiplicities.get(-1 if node.public is None else node.public)
@@ -245,9 +249,11 @@ class Prover:
         public = _outputs(node.right)
         # Matched rows follow the unit only if what they are matched by does.
         follows = fan == 1 and (condition - public) <= left.constant
+        made = times(left.rows, fan)
+        _check_growth(made, left.rows)
         return replace(
             both,
-            rows=times(left.rows, fan),
+            rows=made,
             keys=left.keys if fan == 1 else frozenset(),
             optional=both.optional | (public if node.kind is JoinKind.LEFT else frozenset()),
             constant=left.constant | (public if follows else frozenset()),
@@ -279,6 +285,7 @@ class Prover:
         total: int | None = 0
         for part in parts:
             total = None if total is None or part.rows is None else total + part.rows
+        _check_growth(total, *(part.rows for part in parts))
         sizes, domains = self._stacked(node, parts)
         units = [p.max_units for p in parts]
         return Proven(
@@ -427,13 +434,29 @@ class Prover:
             raise above("the largest possible total", magnitude * rows * units, LARGEST_SUM)
 
 
+def _check_growth(made: int | None, *given: int | None) -> None:
+    """Raise if a step makes more rows of one unit than it was given, and many."""
+    if made in given:
+        return
+    if made is None or made > MAX_ROWS_PER_UNIT:
+        raise above("the rows that a step makes of one unit", made, MAX_ROWS_PER_UNIT)
+
+
 def _outputs(relation: Relation) -> frozenset[str]:
+    """Return the names of a relation's columns."""
     match relation:
-        case Read() | Rows():
+        case Read() | Rows() | Stack():
             return frozenset(relation.names)
-        case Keep():
+        case Keep() | RankAtMost() | CohortIn() | First() | UnitRows():
             return _outputs(relation.child)
         case Compute():
             return frozenset(relation.carried) | frozenset(n for n, _ in relation.items)
+        case Meet(kind=JoinKind.SEMI | JoinKind.ANTI):
+            return _outputs(relation.left)
+        case Meet():
+            return _outputs(relation.left) | _outputs(relation.right)
+        case PerUnit():
+            made = (n for n, _ in (*relation.keys, *relation.aggregates))
+            return frozenset((relation.unit, *made))
         case _:
-            raise CertificateError("a public side of an unknown form")
+            raise CertificateError("a relation of an unknown form")

@@ -1,5 +1,6 @@
 """Questions that try to learn of one unit without an answer: by memory, or by groups of one."""
 
+import pyarrow as pa
 import pytest
 
 from privacy.dp import expr as e
@@ -36,8 +37,9 @@ def counted(child: q.Query, *keys: e.Expression) -> q.Query:
 
 
 def judge(query: q.Query) -> Program:
-    facts = PublicFacts(FACTS, PublicEngine(database(), small_lake), None)
-    return analyse(resolve(query, NamedRelations(FACTS)).node, facts)
+    facts = PublicFacts(FACTS, PublicEngine(database(), small_lake, {FRAME: THOUSAND}), None)
+    known = NamedRelations(FACTS, {}, {FRAME: (("k", STRING),)})
+    return analyse(resolve(query, known).node, facts)
 
 
 def refused(query: q.Query) -> Refusal:
@@ -91,6 +93,73 @@ def test_texts_of_usual_length_are_fine() -> None:
     assert judge(counted(q.WithColumns(TAX, (("x", label),)), name("x"))).releases
 
 
+FRAME = "ab" * 32
+THOUSAND = pa.table({"k": pa.array([ONE_UNIT] * 1000)})
+
+
+def exploded(times: int) -> q.Query:
+    """Give one unit a thousand times its rows, again and again."""
+    query: q.Query = q.Filter(TAX, call("==", name("uscc"), e.Literal(ONE_UNIT, STRING)))
+    for number_ in range(times):
+        frame = q.ToNames(q.Frame(FRAME, (("k", STRING),)), (f"k{number_}",))
+        same = call("==", name("uscc"), name(f"k{number_}"))
+        query = q.Join(query, frame, q.JoinKind.INNER, same)
+    return query
+
+
+def multiplied(times: int) -> q.Query:
+    query: q.Query = q.SubqueryAlias(TAX, "t")
+    for number_ in range(times):
+        other = q.Select(TAX, (name("uscc"), e.Alias(name("staff"), f"s{number_}")))
+        query = q.Join(query, other, q.JoinKind.INNER, using=("uscc",))
+    return query
+
+
+def doubled(times: int) -> q.Query:
+    query: q.Query = TAX
+    for _ in range(times):
+        query = q.Union(query, query)
+    return query
+
+
+@pytest.mark.parametrize(
+    "child", [exploded(1), exploded(3), multiplied(4), doubled(9)], ids=["1", "3", "self", "union"]
+)
+def test_one_unit_cannot_explode_into_rows(child: q.Query) -> None:
+    assert refused(counted(child)).code == "TOO_LARGE"
+    assert refused(counted(q.Aggregate(child, (name("uscc"),), ()))).code == "TOO_LARGE"
+
+
+def monthly(times: int) -> q.Query:
+    query: q.Query = q.SubqueryAlias(TAX, "t")
+    for number_ in range(times):
+        other = q.Select(TAX, (name("uscc"), name("period"), e.Alias(name("staff"), f"s{number_}")))
+        query = q.Join(query, other, q.JoinKind.INNER, using=("uscc", "period"))
+    return query
+
+
+def test_joins_that_stay_small_are_fine() -> None:
+    assert judge(counted(multiplied(2))).releases
+    assert judge(counted(monthly(6))).releases
+    assert judge(counted(doubled(2))).releases
+
+
+def test_open_keys_cannot_be_long_texts() -> None:
+    long = call("repeat", name("note"), number(5))
+    assert refused(counted(TAX, long)).code == "TOO_LARGE"
+
+
+def test_texts_of_many_steps_count_together() -> None:
+    long, steps = call("repeat", name("note"), number(20)), 4
+    query: q.Query = TAX
+    for i in range(steps):
+        query = q.WithColumns(query, ((f"x{i}", long),))
+    present = [call("isnotnull", name(f"x{i}")) for i in range(steps)]
+    both = call("and", call("and", *present[:2]), call("and", *present[2:]))
+    assert refused(counted(q.Filter(query, both))).code == "TOO_LARGE"
+    assert judge(counted(q.Filter(query, call("and", *present[:2])))).releases
+
+
 def derived(expr: e.Expression) -> q.Query:
     return q.WithColumns(TAX, (("k", expr),))
 
@@ -116,6 +185,12 @@ OF_UNIT = [
 @pytest.mark.parametrize("child", OF_UNIT, ids=range(len(OF_UNIT)))
 def test_groups_made_from_the_unit_are_refused_however_they_are_made(child: q.Query) -> None:
     assert refused(counted(child, name("k"))).code == "UNIT_KEY"
+
+
+def test_a_key_made_from_the_unit_hides_behind_no_open_key() -> None:
+    shouted = call("upper", name("uscc"))
+    for keys in ((name("note"), shouted), (shouted, name("note"))):
+        assert refused(counted(TAX, *keys)).code == "UNIT_KEY"
 
 
 def test_what_counts_units_is_not_made_from_them() -> None:

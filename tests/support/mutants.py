@@ -47,6 +47,9 @@ MUTANTS = (
         "else left.rows * (max(1, right.rows) if outer else right.rows)",
         "else max(left.rows, right.rows)",
     ),
+    Mutant(JOINED, "if not outer and told_apart(", "if told_apart("),
+    Mutant(PREDICATE, "any(key <= given for key", "any(key & given or not key for key"),
+    Mutant(PREDICATE, "and not references(other) & columns\n", "\n"),
     Mutant(JOINED, "frozenset(a | b for a in left.keys", "frozenset(a for a in left.keys"),
     Mutant(JOINED, "(right.constant if follows_unit else frozenset())", "right.constant"),
     Mutant(

@@ -162,12 +162,17 @@ class _Analysis:
             support=support,
             notes=tuple(builder.notes),
             multiplicities=tuple(sorted(self.classifier.multiplicities.items())),
+            most_rows=self._most_rows(node),
         )
         self.releases.setdefault(identity, release)
         sources = tuple(f"k{i}" for i in range(len(node.keys))) + tuple(
             f"v{i}" for i in range(len(outputs))
         )
         return Local(identity, node.columns, sources)
+
+    def _most_rows(self, node: Group) -> int:
+        kinds = (self.classifier.kind(n) for n in walk(node.child))
+        return max((k.rows or 1 for k in kinds if isinstance(k, Private)), default=1)
 
     def _check_size(
         self, cells: tuple[tuple[Value, ...], ...] | None, outputs: tuple[Output, ...]

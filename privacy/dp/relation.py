@@ -17,7 +17,7 @@ from privacy.dp.facts import MAX_ROWS_PER_UNIT
 from privacy.dp.interval import Interval, check_overflow
 from privacy.dp.plan import Apply, Const, Expr, Group, Node, Ref, references
 from privacy.dp.predicate import merged_values
-from privacy.dp.textlength import check_texts
+from privacy.dp.textlength import check_searches, check_texts
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
@@ -60,10 +60,11 @@ class Private:
     """For a column joined in from a public relation: that relation and its column."""
 
     def check(self, *exprs: Expr) -> None:
-        """Raise `Refusal` if a row could make a whole number or a text in them too large."""
+        """Raise `Refusal` if a row could make a number, a text or a search in them too large."""
         for expr in exprs:
             check_overflow(expr, self.intervals)
         check_texts(exprs, self.lengths)
+        check_searches(exprs, self.lengths)
 
     def product(self, columns: Iterable[int]) -> int | None:
         """Return how many value combinations the columns can take, or None if that is open."""

@@ -19,6 +19,7 @@ from sandbox.engine.physical import Cells
 from sandbox.engine.prepare import Prepared, prepared
 from sandbox.engine.public import ARROW_TYPES, PublicEngine
 from sandbox.engine.run import Cancelled, TableSource
+from sandbox.engine.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,10 @@ def certified(
 
     Raises `CertificateError`. `sources` is asked for public tables only.
     """
-    public = PublicEngine(database, lambda: sources, frames)
-    ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
-    settled = PublicEngine(database, lambda: sources, ready.rows)
+    turn = Turn(cancelled=cancelled)
+    public = PublicEngine(database, lambda: sources, frames, turn)
+    ready = prepared(query, facts, public.run)
+    settled = PublicEngine(database, lambda: sources, ready.rows, turn)
     _recount(ready, settled, claim)
     plan = compile_query(ready.query, facts)
     certify(plan, claim, facts, lambda column: _values(ready, settled, column))

@@ -12,14 +12,15 @@ from sandbox.engine.claim import Claim
 from sandbox.engine.database import Database, frame_name, positional
 from sandbox.engine.render import DUCKDB, Renderer
 from sandbox.engine.run import Cancelled, Engine, ExactTable, Run, TableSource, gathered
+from sandbox.engine.turns import Turn
 
 
 class DuckDbEngine(Engine):
     """Runs checked questions in DuckDB. Safe to share between threads."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep the database; it may be shared with a public engine."""
-        self._database = database
+    def __init__(self, database: Database, public: Database | None = None) -> None:
+        """Keep the database of private runs, and the one of public parts; None: the same."""
+        self._database, self._public = database, public or database
 
     def prepare(
         self,
@@ -33,7 +34,7 @@ class DuckDbEngine(Engine):
     ) -> Run:
         """Evaluate public parts, compile, certify against `claim`; read no private row."""
         checked = certified(
-            query, facts, sources, self._database, claim=claim, frames=frames, cancelled=cancelled
+            query, facts, sources, self._public, claim=claim, frames=frames, cancelled=cancelled
         )
         return partial(self._answer, checked, sources, cancelled)
 
@@ -49,7 +50,7 @@ class DuckDbEngine(Engine):
         texts = [sql for _, sql in statements.histograms]
         texts += [statements.cells] if statements.cells is not None else []
         given = {frame_name(d): positional(t) for d, t in rows.items()}
-        answers = self._database.query(tuple(texts), given, cancelled)
+        answers = self._database.query(tuple(texts), given, Turn(cancelled=cancelled))
         cells = answers.pop() if statements.cells is not None else None
         histograms = dict(zip((n for n, _ in statements.histograms), answers, strict=True))
         keys = tuple(name for name, _ in checked.plan.keys)

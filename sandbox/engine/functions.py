@@ -12,6 +12,7 @@ the two engines.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from privacy.dp.patterns import like_is_valid, translated
 from privacy.dp.types import LONG_MAX, LONG_MIN, DataType
 from privacy.errors import Refusal
 from sandbox.engine.conversions import (
@@ -23,7 +24,6 @@ from sandbox.engine.conversions import (
     read_date,
     refused,
 )
-from sandbox.engine.patterns import like_is_valid, translated
 from sandbox.engine.physical import Call, Lit, Scalar
 
 FIRST_DAY, LAST_DAY = -719162, 2932896
@@ -330,17 +330,6 @@ def _spark_right(args: tuple[str, ...], call: Call) -> str:
     return _side("right")(args, call)
 
 
-def _like(args: tuple[str, ...], call: Call) -> str:
-    pattern = _literal_text(call.args[1], "like")
-    if not like_is_valid(pattern):
-        raise Refusal(
-            "UNSUPPORTED",
-            "In a `like` pattern, `\\` stands before `%`, `_` or another `\\` only.",
-            "`like` 模式中的 `\\` 只能位于 `%`、`_` 或另一个 `\\` 之前。",
-        )
-    return f"{args[0]} LIKE {args[1]} ESCAPE "
-
-
 def _padded(name: str) -> Builder:
     def build(args: tuple[str, ...], call: Call) -> str:
         size = _literal_int(call.args[1], name)
@@ -358,6 +347,18 @@ def _repeated(args: tuple[str, ...], call: Call) -> str:
 def rlike_pattern(call: Call) -> str:
     """Return the literal pattern of an `rlike` in the common language of both engines."""
     return translated(_literal_text(call.args[1], "rlike"))
+
+
+def like_pattern(call: Call) -> str:
+    """Return the literal pattern of a `like`, if every escape in it has a meaning."""
+    pattern = _literal_text(call.args[1], "like")
+    if not like_is_valid(pattern):
+        raise Refusal(
+            "UNSUPPORTED",
+            "In a `like` pattern, `\\` stands before `%`, `_` or another `\\` only.",
+            "`like` 模式中的 `\\` 只能位于 `%`、`_` 或另一个 `\\` 之前。",
+        )
+    return pattern
 
 
 _COMPARISONS = {
@@ -428,10 +429,7 @@ TABLE: Mapping[str, Rendering] = {
     "startswith": Rendering("starts_with({0}, {1})", "startswith({0}, {1})"),
     "endswith": Rendering("ends_with({0}, {1})", "endswith({0}, {1})"),
     "contains": both("contains({0}, {1})"),
-    "like": Rendering(
-        lambda args, call: _like(args, call) + "'\\'",
-        lambda args, call: _like(args, call) + "'\\\\'",
-    ),
+    "like": Rendering("{0} LIKE {1} ESCAPE '\\'", "{0} RLIKE {1}"),
     "rlike": Rendering("regexp_matches({0}, {1})", "{0} RLIKE {1}"),
     "replace": both(_listed("replace")),
     "lpad": both(_padded("lpad")),

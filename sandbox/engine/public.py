@@ -38,13 +38,15 @@ from privacy.dp.query import JoinKind
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 from sandbox.engine.conversions import SQL_TYPES
-from sandbox.engine.database import Database, frame_name, positional
+from sandbox.engine.database import AnswerTooLarge, Database, frame_name, positional
 from sandbox.engine.folding import lower
+from sandbox.engine.memo import size_of
 from sandbox.engine.physical import Col, Scalar
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, Renderer
-from sandbox.engine.run import Cancelled, TableSource
+from sandbox.engine.run import RunCancelled, TableSource
 from sandbox.engine.settle import is_settled, settled
+from sandbox.engine.turns import Turn
 
 ARROW_TYPES: Mapping[DataType, pa.DataType] = {
     DataType.BOOLEAN: pa.bool_(),
@@ -62,11 +64,11 @@ EMPTY_ROW = "0" * 64
 
 ONE_ROW = pa.table({"one": pa.array([0], pa.int32())})
 
-MAX_REMEMBERED_BYTES = 1_000_000
-"""Settled rows that are kept for later questions, so that these have the same ones."""
+MAX_REMEMBERED_BYTES = 16_000_000
+"""Of one answer about public tables that is kept: an analysis asks the same again and again."""
 
-MAX_REMEMBERED = 4096
-"""Answers about public tables that are kept: an analysis asks the same again and again."""
+MAX_ANSWER_BYTES = 512_000_000
+"""Of the rows of one public answer: they pass through this process's memory."""
 
 MAX_SETTLED_ROWS = 1_000_000
 """Rows of a public side that is more than a filtered table: each engine is handed them."""
@@ -130,20 +132,17 @@ class PublicEngine:
         database: Database,
         tables: Callable[[], Mapping[str, TableSource]],
         frames: Mapping[str, pa.Table] | None = None,
+        turn: Turn | None = None,
     ) -> None:
-        """Keep the database and where table versions are found."""
+        """Keep the database, where table versions are found, and on whose turn all this runs."""
         self._database = database
         self._tables = tables
+        self._turn = turn or Turn()
         self._frames = {EMPTY_ROW: ONE_ROW, **(frames or {})}
 
-    def run(
-        self,
-        node: Node,
-        frames: Mapping[str, pa.Table] | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> pa.Table:
+    def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan: one column for each of `node.columns`, in order."""
-        known = {**self._frames, **(frames or {})}
+        known = self._frames
         try:
             compiler = _Compiler(self._tables(), known, self._database)
             rows = drive(compiler.rows(node))
@@ -151,7 +150,7 @@ class PublicEngine:
         except RecursionError:
             raise too_large() from None
         used = {frame_name(d): positional(known[d]) for d in compiler.digests}
-        (table,) = self._database.query((statement,), used, cancelled)
+        (table,) = self._query(statement, used)
         fields = [pa.field(c.name, ARROW_TYPES[c.type]) for c in node.columns]
         columns = [
             column.cast(field.type)
@@ -160,6 +159,16 @@ class PublicEngine:
             for column, field in zip(table.columns, fields, strict=True)
         ]
         return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+    def _query(self, statement: str, frames: Mapping[str, pa.Table]) -> list[pa.Table]:
+        try:
+            return self._database.query((statement,), frames, self._turn, MAX_ANSWER_BYTES)
+        except AnswerTooLarge:
+            raise _too_many_bytes() from None
+        except RunCancelled:
+            if self._turn.late and not self._turn.given_up():
+                raise _too_long(self._turn.seconds or 0) from None
+            raise
 
     @property
     def frames(self) -> Mapping[str, pa.Table]:
@@ -177,8 +186,7 @@ class PublicEngine:
             if rows.num_rows > MAX_SETTLED_ROWS:
                 raise _too_many_rows()
             known = _Settled(*settled(node, rows))
-            if known.rows.nbytes <= MAX_REMEMBERED_BYTES:
-                self._remember(key, known)
+            self._remember(key, known, known.rows)
         self._frames[known.plan.digest] = known.rows
         return known.plan
 
@@ -196,10 +204,10 @@ class PublicEngine:
         different = DistinctOn(Project(node, items), column_ids)
         table = self.run(Slice(different, most + 1, 0))
         if table.num_rows > most:
-            return self._remember(key, _Distinct(None)).tuples
+            return self._remember(key, _Distinct(None), ()).tuples
         found = set(_tuples(table))
         ordered = tuple(sorted(found, key=lambda row: [(v is not None, v) for v in row]))
-        return self._remember(key, _Distinct(ordered)).tuples
+        return self._remember(key, _Distinct(ordered), ordered).tuples
 
     def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
         """Return the smallest and the largest finite number of a column; None without any."""
@@ -240,7 +248,8 @@ class PublicEngine:
         known = self._remembered(key)
         if isinstance(known, tuple):
             return known
-        return self._remember(key, _tuples(self.run(node)))
+        found = _tuples(self.run(node))
+        return self._remember(key, found, found)
 
     def _key(self, what: object, node: Node) -> object | None:
         """Return a key that names the node's inputs by version, or None if it reads a frame.
@@ -259,12 +268,9 @@ class PublicEngine:
     def _remembered(self, key: object | None) -> object:
         return None if key is None else self._database.remembered.get(key)
 
-    def _remember(self, key: object | None, value: _T) -> _T:
-        if key is not None:
-            known = self._database.remembered
-            if len(known) >= MAX_REMEMBERED:
-                known.clear()
-            known[key] = value
+    def _remember(self, key: object | None, value: _T, rows: Tuples | pa.Table) -> _T:
+        if key is not None and (size := size_of(key, rows)) <= MAX_REMEMBERED_BYTES:
+            self._database.remembered.put(key, value, size)
         return value
 
 
@@ -478,6 +484,26 @@ def _too_many_rows() -> Refusal:
         f"The computed public side of a join has more than {MAX_SETTLED_ROWS} rows. Filter or "
         "aggregate it first, or join the public table itself.",
         f"连接的公开侧（经计算）超过 {MAX_SETTLED_ROWS} 行。请先筛选或聚合，或直接连接公开表。",
+    )
+
+
+def _too_many_bytes() -> Refusal:
+    most = MAX_ANSWER_BYTES // 10**6
+    return Refusal(
+        "TOO_LARGE",
+        f"The rows of this public answer are more than {most} MB. Filter or aggregate them, take "
+        "fewer columns, or add limit(n).",
+        f"此公开查询结果超过 {most} MB。请先筛选或聚合、减少列，或使用 limit(n)。",
+    )
+
+
+def _too_long(seconds: float) -> Refusal:
+    return Refusal(
+        "TOO_LARGE",
+        f"The public part of this question ran for {seconds:.0f} s and was stopped. Filter or "
+        "aggregate before joining, and join by equality.",
+        f"此问题的公开部分已运行 {seconds:.0f} 秒，被停止。"
+        "请在连接前先筛选或聚合，并使用等值连接。",
     )
 
 

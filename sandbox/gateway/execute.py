@@ -85,9 +85,16 @@ class Engines(Protocol):
         ...
 
     def public(
-        self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+        self,
+        tables: Mapping[str, TableFacts],
+        frames: Mapping[str, pa.Table],
+        asker: str,
+        cancelled: Callable[[], bool] | None,
     ) -> PublicRunner:
-        """Return a runner over the public tables among `tables` and these frames."""
+        """Return a runner over the public tables among `tables` and these frames.
+
+        It takes turns with other askers', for a limited time, and stops when its client gives up.
+        """
         ...
 
 
@@ -218,10 +225,12 @@ class Executor:
     def answer(self, asker: Asker, query: Query, operation: OperationHandle) -> Answer:
         """Answer the question, once for each operation id."""
         operation.phase("check")
-        judged = self._judged(asker, query)
+        with _told_as_cancelled():
+            judged = self._judged(asker, query, operation.cancelled)
         if not judged.program.releases:
             operation.phase("compute")
-            table = judged.runner.run(judged.program.plan)
+            with _told_as_cancelled():
+                table = judged.runner.run(judged.program.plan)
             return Answer(_schema(judged.program.plan), table, private=False)
         operation.phase("reserve")
 
@@ -252,7 +261,8 @@ class Executor:
             return compute
 
         receipt = self._purse.pay(asker, judged, operation.operation_id, prepare)
-        return self._answered(asker, judged, receipt)
+        with _told_as_cancelled():
+            return self._answered(asker, judged, receipt, operation.cancelled)
 
     def tables(self, asker: Asker) -> tuple[TableSummary, ...]:
         """Return the tables that the asker may name."""
@@ -286,9 +296,11 @@ class Executor:
         resolved = resolve(query, NamedRelations(tables, asker.views, frames))
         return resolved.node, resolved.epsilon, tables
 
-    def _judged(self, asker: Asker, query: Query) -> Judged:
+    def _judged(
+        self, asker: Asker, query: Query, cancelled: Callable[[], bool] | None = None
+    ) -> Judged:
         node, hinted, tables = self._resolved(asker, query)
-        runner = self._engines.public(tables, asker.frames)
+        runner = self._engines.public(tables, asker.frames, asker.user, cancelled)
         facts = PublicFacts(tables, runner, asker.settings.cohorts)
         program = analyse(node, facts)
         settings = asker.settings
@@ -309,10 +321,13 @@ class Executor:
             node, program, facts, runner, epsilon, micro_rho, shares, engine, settings.purpose
         )
 
-    def _answered(self, asker: Asker, judged: Judged, receipt: Receipt) -> Answer:
+    def _answered(
+        self, asker: Asker, judged: Judged, receipt: Receipt, cancelled: Callable[[], bool]
+    ) -> Answer:
         digests = frozenset(r.digest for r in judged.program.releases)
         frames = {d: decode(data) for d, data in receipt.answers.items()}
-        runner = self._engines.public(judged.facts.tables, {**asker.frames, **frames})
+        given = {**asker.frames, **frames}
+        runner = self._engines.public(judged.facts.tables, given, asker.user, cancelled)
         carried = Carrier(digests).carry(judged.program.plan)
         # Positions, not names: a client may well name two columns alike.
         full = runner.run(carried.node)

@@ -29,6 +29,7 @@ from privacy.errors import Refusal
 from sandbox.gateway.answering import Asker
 from sandbox.gateway.auth import UnknownTokenError
 from sandbox.gateway.execute import Compute, Judged, Receipt, plan_digest
+from sandbox.gateway.one_by_one import OneByOne
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class MarketplacePurse:
     def __init__(self, client: MarketplaceClient) -> None:
         """Pay through `client`."""
         self._client = client
+        self._asking = OneByOne()
 
     def price(
         self, asker: Asker, tables: tuple[str, ...], epsilon: float | None
@@ -115,9 +117,14 @@ class MarketplacePurse:
         operation_id: str,
         prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
-        """Reserve, compute what is not stored yet, record, and read the committed bytes back."""
+        """Reserve, compute what is not stored yet, record, and read the committed bytes back.
+
+        Two sessions that ask with one operation id do so one after the other: the second finds the
+        answer of the first, instead of taking the reservation from it.
+        """
         try:
-            return self._pay(asker, judged, operation_id, prepare)
+            with self._asking.holding((asker.tenant, operation_id)):
+                return self._pay(asker, judged, operation_id, prepare)
         except MarketplaceProblem as problem:
             raise _refusal(problem) from problem
 

@@ -93,6 +93,34 @@ def test_texts_of_usual_length_are_fine() -> None:
     assert judge(counted(q.WithColumns(TAX, (("x", label),)), name("x"))).releases
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a*a*b",
+        ".*.*x",
+        "(?:a|aa){10}",
+        "(?:(?:a|b){5}){10}",
+        "(?:a{0,9}){5}",
+        "^.*.*.*x",
+        "a?" * 20,
+    ],
+)
+def test_no_pattern_makes_one_text_take_long(pattern: str) -> None:
+    found = call("rlike", name("note"), e.Literal(pattern, STRING))
+    assert refused(counted(q.Filter(TAX, found))).code == "TOO_LARGE"
+    assert refused(q.Aggregate(TAX, (), (call("count_if", found),))).code == "TOO_LARGE"
+    short = call("rlike", call("left", name("note"), number(3)), e.Literal(".*.*x", STRING))
+    assert judge(counted(q.Filter(TAX, short))).releases
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a.*b", "^a.*b.*c", "[0-9]{3}-[0-9]{4}", "(?:foo|bar|baz)", "^[a-z]{2,10}$", "汉?"]
+)
+def test_patterns_of_usual_size_are_fine(pattern: str) -> None:
+    found = call("rlike", name("note"), e.Literal(pattern, STRING))
+    assert judge(counted(q.Filter(TAX, found))).releases
+
+
 FRAME = "ab" * 32
 THOUSAND = pa.table({"k": pa.array([ONE_UNIT] * 1000)})
 

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import math
+import threading
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +30,10 @@ from privacy.dp.plan import (
 from privacy.dp.query import JoinKind
 from privacy.errors import Refusal
 from sandbox.engine import public
+from sandbox.engine.database import Database, Limits
 from sandbox.engine.public import EMPTY_ROW, PublicEngine
+from sandbox.engine.run import RunCancelled
+from sandbox.engine.turns import Turn
 from tests.support.engine import (
     BOOLEAN,
     DATE,
@@ -43,7 +48,7 @@ from tests.support.engine import (
     scan,
     text,
 )
-from tests.support.engine_room import database, small_lake, spark_session
+from tests.support.engine_room import database, room, small_lake, spark_session
 
 NAN = float("nan")
 TABLE = pa.table(
@@ -331,3 +336,72 @@ def test_two_hundred_steps_above_a_release_are_one_statement() -> None:
         node = Where(node, Apply("!=", (ref(made), number(-i)), BOOLEAN))
         last = made
     assert [r[-1] for r in rows(node)] == [202, 205, 201, 2**31 + 199]
+
+
+def crossed() -> tuple[Node, dict[str, pa.Table]]:
+    """Return a plan of 4 * 10**10 comparisons over two frames."""
+    wide = pa.table({"n": pa.array(range(200_000), pa.int32())})
+    sides = []
+    for digest in ("aa" * 32, "bb" * 32):
+        column = new_column("n", LONG)
+        sides.append((Local(digest, (column,), ("n",)), column))
+    (left, a), (right, b) = sides
+    smaller = Apply("<", (ref(a), ref(b)), BOOLEAN)
+    joined = JoinOn(left, right, JoinKind.INNER, smaller, (a, b))
+    return joined, {left.digest: wide, right.digest: wide}
+
+
+def counted_rows(node: Node) -> Node:
+    return Group(node, (), ((new_column("n", LONG), aggregate(AggregateKind.COUNT_ROWS)),))
+
+
+def test_a_public_part_that_runs_too_long_is_stopped_and_says_so() -> None:
+    node, frames = crossed()
+    hasty = PublicEngine(database(), small_lake, frames, Turn("a", seconds=0.3))
+    with pytest.raises(Refusal, match="ran for 0 s and was stopped") as refusal:
+        hasty.run(counted_rows(node))
+    assert refusal.value.code == "TOO_LARGE"
+    with pytest.raises(Refusal):
+        hasty.evaluate(counted_rows(node))
+
+
+def test_a_public_part_stops_when_its_client_gives_up() -> None:
+    node, frames = crossed()
+    until = time.monotonic() + 0.3
+    turn = Turn("a", lambda: time.monotonic() > until)
+    with pytest.raises(RunCancelled):
+        PublicEngine(database(), small_lake, frames, turn).run(counted_rows(node))
+
+
+def test_a_public_answer_of_too_many_bytes_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public, "MAX_ANSWER_BYTES", 5_000_000)
+    node, frames = crossed()
+    engine = PublicEngine(database(), small_lake, frames)
+    with pytest.raises(Refusal, match=r"more than 5 MB.*limit\(n\)") as refusal:
+        engine.run(node)
+    assert refusal.value.code == "TOO_LARGE"
+    assert engine.run(Slice(node, 100_000, 0)).num_rows == 100_000
+
+
+def test_one_asker_keeps_no_other_waiting() -> None:
+    node, frames = crossed()
+    shared = Database((), room() / "turns", Limits(concurrent=3, each=1))
+    stop = threading.Event()
+
+    def ask_at_length() -> None:
+        engine = PublicEngine(shared, dict, frames, Turn("a", stop.is_set))
+        with pytest.raises(RunCancelled):
+            engine.run(counted_rows(node))
+
+    busy = [threading.Thread(target=ask_at_length) for _ in range(4)]
+    for each in busy:
+        each.start()
+    try:
+        for asker in ("b", ""):
+            engine = PublicEngine(shared, dict, {DIGEST: TABLE}, Turn(asker, seconds=60))
+            assert engine.run(frame()[0]).num_rows == TABLE.num_rows
+    finally:
+        stop.set()
+        for each in busy:
+            each.join(30)
+    assert not any(each.is_alive() for each in busy)

@@ -133,6 +133,15 @@ def test_values_that_do_not_fit_their_type_are_refused() -> None:
         read_frame(stream(pa.table({"k": [2**40]})), schema(k="integer"))
 
 
+@pytest.mark.parametrize("day", [-719_163, 2_932_897, 2**31 - 1, -(2**31)], ids=str)
+def test_days_that_are_no_dates_are_refused(day: int) -> None:
+    days = pa.array([0, None, day], pa.int32()).cast(pa.date32())
+    with pytest.raises(Refusal, match="years 1 to 9999"):
+        read_frame(stream(pa.table({"d": days})), None)
+    ends = pa.array([-719_162, 2_932_896, None], pa.int32()).cast(pa.date32())
+    assert read_frame(stream(pa.table({"d": ends})), None).table.num_rows == 3
+
+
 def test_damaged_rows_never_crash() -> None:
     rng = random.Random(7)
     whole = stream(ROWS)

@@ -1,7 +1,7 @@
 """The marketplace over HTTP, typed: the only module of this side that the sandbox may import."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,8 +162,9 @@ class MarketplaceClient:
         tables: Mapping[str, str],
         plan_digest: str,
         items: Sequence[WantedItem],
+        fields: Mapping[str, Collection[str]] | None = None,
     ) -> Held:
-        """Spend the budget of an answer."""
+        """Spend the budget of an answer that uses these fields; unsaid, it may use any."""
         data = self._call(
             "POST",
             "/api/v1/reservations",
@@ -173,7 +174,7 @@ class MarketplaceClient:
                 "tenant": tenant,
                 "purpose": purpose,
                 "epsilon": epsilon,
-                "tables": _tables(tables),
+                "tables": _tables(tables, fields or {}),
                 "plan_digest": plan_digest,
                 "items": [
                     {
@@ -208,7 +209,7 @@ class MarketplaceClient:
                     }
                     for m in made
                 ],
-                "tables": _tables(tables),
+                "tables": _tables(tables, {}),
             },
         )
         return _committed(data)
@@ -307,8 +308,13 @@ def _left(data: Mapping[str, Any]) -> BudgetLeft:
     )
 
 
-def _tables(tables: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"name": n, "version": v} for n, v in sorted(tables.items())]
+def _tables(
+    tables: Mapping[str, str], fields: Mapping[str, Collection[str]]
+) -> list[dict[str, object]]:
+    return [
+        {"name": n, "version": v, **({"fields": sorted(fields[n])} if n in fields else {})}
+        for n, v in sorted(tables.items())
+    ]
 
 
 def _fence(held: Held) -> dict[str, str]:

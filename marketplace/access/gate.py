@@ -182,11 +182,13 @@ def _covering(contracts: list[Contract], table: str, purpose: str, now: int) -> 
 
 def _context(question: Question, table: str, purpose: str, now: int) -> dict[str, Any]:
     exact = (Decimal(question.epsilon) * MICRO).to_integral_value(ROUND_CEILING)
+    known = question.fields or {}
+    used = {"fields": sorted(known[table])} if table in known else {}
     return {
         "now": now,
         "purpose": purpose,
         "lane": LANE,
-        "fields": sorted((question.fields or {}).get(table, ())),
+        **used,
         "epsilonMicro": int(exact),
         "microRho": question.micro_rho,
     }

@@ -25,6 +25,7 @@ from marketplace.client import (
 from privacy.dp.analysis import MECHANISMS
 from privacy.dp.budget import epsilon_of, micro_rho_of
 from privacy.dp.draw import ReleasePlan, costs
+from privacy.dp.reading import fields_read
 from privacy.errors import Refusal
 from sandbox.gateway.answering import Asker
 from sandbox.gateway.auth import UnknownTokenError
@@ -139,6 +140,7 @@ class MarketplacePurse:
         names = {t for r in releases for t in r.tables if judged.facts.tables[t].is_private}
         tables = {name: judged.facts.tables[name].version for name in sorted(names)}
         prices = costs(judged.program, judged.micro_rho)
+        used = fields_read(r.exact for r in releases)
         held = self._client.reserve(
             operation_id=operation_id,
             user=asker.user,
@@ -151,6 +153,7 @@ class MarketplacePurse:
                 WantedItem(r.digest, r.domain, r.cohorts, p.micro_rho, p.delta_1e12, MECHANISMS)
                 for r, p in zip(releases, prices, strict=True)
             ],
+            fields={name: used.get(name, frozenset()) for name in tables},
         )
         missing = {i.digest for i in held.items if i.release_id is None}
         if missing:

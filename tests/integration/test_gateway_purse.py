@@ -190,3 +190,8 @@ def test_two_sessions_with_one_operation_id_get_one_answer_for_one_charge(lab: L
     assert spent > 0
     lab.ask(Operation(operation_id))
     assert lab.spent == spent
+
+
+def test_the_marketplace_learns_which_fields_a_question_uses(lab: Lab) -> None:
+    lab.ask(Operation(str(uuid.uuid4())))
+    assert lab.market.fields_used == {"ent_registration": {"district_code"}}

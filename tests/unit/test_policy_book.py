@@ -30,7 +30,7 @@ def question(path: str = "", value: Any = None, action: str = "ask") -> Inputs:
             "now": 1_000,
             "purpose": "research",
             "lane": "dp",
-            "fields": [],
+            "fields": ["b"],
             "epsilonMicro": 500_000,
             "microRho": 100,
             "stopped": False,
@@ -110,6 +110,20 @@ def test_each_fact_alone_denies_by_its_own_policy(
         assert sentence.nearest
     assert "tax_summary" in made.en.what + made.en.nearest or code == "ROLE_REFUSED"
     assert book.decide(Inputs.of(made.inputs.text())).policy == policy
+
+
+@pytest.mark.parametrize("whose", ["grant", "contract"])
+@pytest.mark.parametrize(
+    ("used", "allowed"),
+    [(["a"], True), ([], True), (["a", "b"], True), (["a", "c"], False), (None, False)],
+    ids=["one", "none", "all", "other", "unsaid"],
+)
+def test_a_grant_for_some_fields_allows_questions_that_say_so_and_use_no_other(
+    book: PolicyBook, whose: str, used: list[str] | None, allowed: bool
+) -> None:
+    asked = question("context/fields", used)
+    asked.context[whose]["fields"] = ["a", "b"]
+    assert book.decide(asked).allowed is allowed
 
 
 @pytest.mark.parametrize(

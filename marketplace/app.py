@@ -33,6 +33,8 @@ from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
 from marketplace.contracts import api as contracts_api
 from marketplace.contracts.service import Contracts
+from marketplace.demand import api as demand_api
+from marketplace.demand.service import Demands, Rules
 from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
@@ -113,6 +115,7 @@ def assemble(
         gate,
         Access(requests, grants, Inbox(desk, requests, hours)),
         Contracts(desk),
+        Demands(desk, Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))),
         Decisions(desk),
         Worker(tuple(tasks)),
     )
@@ -147,6 +150,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         audit_api,
         policy_api,
         contracts_api,
+        demand_api,
         access_api,
     ):
         v1.include_router(part.router)

@@ -12,6 +12,7 @@ from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
 from marketplace.contracts.service import Contracts
 from marketplace.db import Database
+from marketplace.demand.service import Demands
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
 from marketplace.policy.service import Decisions
@@ -34,5 +35,6 @@ class Services:
     gate: Gate
     access: Access
     contracts: Contracts
+    demands: Demands
     decisions: Decisions
     worker: Worker

@@ -7,6 +7,7 @@ from pathlib import Path
 POLICIES = Path(__file__).resolve().parent.parent / "policies"
 POLICY = POLICIES / "budgets.yaml"
 ACCESS = POLICIES / "access.yaml"
+DEMAND = POLICIES / "demand.yaml"
 CEDAR = POLICIES / "cedar"
 CONTRACTS = POLICIES / "contracts"
 
@@ -62,6 +63,12 @@ class Settings:
         """Return what surrounds the policies: `access.yaml` of the home if it has one."""
         own = self.home / "access.yaml"
         return own if own.exists() else ACCESS
+
+    @property
+    def demand(self) -> Path:
+        """Return the rules of demands: `demand.yaml` of the home if it has one."""
+        own = self.home / "demand.yaml"
+        return own if own.exists() else DEMAND
 
     @property
     def contracts(self) -> tuple[Path, ...]:

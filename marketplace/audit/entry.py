@@ -47,6 +47,7 @@ class Event(StrEnum):
     CONTRACT_EXITED = "contract:exit"
     CONTRACT_DESTROYED = "contract:destroy"
     TENANT_STAGED = "tenant:stage"
+    DEMAND_STEPPED = "demand:step"
     DECISIONS_READ = "decision:read"
     POLICY_IN_FORCE = "policy:enforce"
 

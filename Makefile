@@ -25,15 +25,17 @@ test: $(READY) ## all tests, in their small deterministic size
 	@$(PYTEST) -n 2 --dist loadfile tests/integration
 	@$(PYTEST) tests/journeys
 
-check: $(READY) ## format, lint, types, import directions
+check: $(READY) ## format, lint, types, import directions, policies
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/python -m marketplace.policy check --draft policies/cedar
 
 bench: $(READY) ## the long sizes: every property at length, then the benchmarks
 	@LAB_FULL=1 $(PYTEST) -n 2 tests/property
 	@.venv/bin/lab bench
+	@.venv/bin/lab bench log
 
 test-cluster: $(READY) ## what needs Maven, Go or Kubernetes tools
 	@if [ -d tests/cluster ]; then $(PYTEST) tests/cluster; else echo "test-cluster skipped: there is no tests/cluster yet"; fi

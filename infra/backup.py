@@ -12,7 +12,7 @@ from infra.control import is_up
 from infra.errors import LabError
 from infra.home import Home
 
-_NOT_COPIED = ("run", "log")
+_NOT_COPIED = ("run", "logs")
 """Pids, caches and process logs belong to one run of one machine."""
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,9 +14,9 @@ from infra.errors import LabError
 from infra.home import Home, home_from, ports_from
 
 BENCHES = ("queries", "latency")
-BENCHES_APART = ("catalogue",)
-"""Measured only when named; they need no lab that runs."""
-BENCHES_OF_LATER_VERSIONS = ("ingest", "score", "match", "join", "log")
+BENCHES_OF_LATER_VERSIONS = ("ingest", "score", "match", "join")
+LOG_BENCH = "log"
+CATALOGUE_BENCH = "catalogue"
 BENCH_PORT = 8400
 """Beside a lab on the usual ports."""
 
@@ -97,16 +98,43 @@ def _demo(given: argparse.Namespace) -> int:
     return demo.run(demo.Plan(home, port, gateway_port, enterprises, seed))
 
 
+def _audit(given: argparse.Namespace) -> int:
+    if given.what == "verify":
+        return _python("marketplace.audit.verifier", *given.rest)
+    parser = argparse.ArgumentParser(prog="lab audit reconcile")
+    parser.add_argument("--home", metavar="DIR", help="default: LAB_HOME, else .lab")
+    parser.add_argument("--json", action="store_true")
+    wanted = parser.parse_args(given.rest)
+    home = ("--home", str(home_from(wanted.home).root))
+    more = (*home, "--json") if wanted.json else home
+    showing = (sys.executable, "-P", "-m", "sandbox.lake", "tables", "--json", *home)
+    lake = subprocess.run(showing, check=False, stdout=subprocess.PIPE)
+    if lake.returncode:
+        return _python("marketplace.audit.reconcile", *more)
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(lake.stdout)
+        file.flush()
+        return _python("marketplace.audit.reconcile", *more, "--lake", file.name)
+
+
 def _bench(given: argparse.Namespace) -> int:
-    if given.part is not None and given.part not in (*BENCHES, *BENCHES_APART):
+    if given.part == LOG_BENCH:
+        from infra import bench_log  # noqa: PLC0415  # brings YAML, as below
+
+        return bench_log.run(as_json=given.json)
+    if given.part in BENCHES_OF_LATER_VERSIONS:
         print(f"lab bench {given.part} comes with a later version.", file=sys.stderr)
         return LATER
-    from infra import bench  # noqa: PLC0415  # brings YAML, which no other command needs
+    if given.part == "access":
+        from infra import bench_access  # noqa: PLC0415  # as below
 
-    if given.part == "catalogue":
-        from infra import bench_catalogue  # noqa: PLC0415  # as above
+        return bench_access.run(given.port or BENCH_PORT, as_json=given.json)
+    if given.part == CATALOGUE_BENCH:
+        from infra import bench_catalogue  # noqa: PLC0415  # as below
 
         return bench_catalogue.run(as_json=given.json)
+    from infra import bench  # noqa: PLC0415  # brings YAML, which no other command needs
+
     home = home_from(given.home or ".lab-bench")
     ports = ports_from(given.port or BENCH_PORT, given.gateway_port)
     plan = bench.Bench(home, *ports, given.enterprises or bench.ENTERPRISES)
@@ -129,9 +157,11 @@ def _restore(given: argparse.Namespace) -> int:
     return 0
 
 
-def _later(given: argparse.Namespace) -> int:
-    print(f"lab {given.command} comes with a later version.", file=sys.stderr)
-    return LATER
+def _policy(given: argparse.Namespace) -> int:
+    more = ["--draft", given.draft] if given.draft else []
+    if given.what == "replay":
+        more += ["--since", given.since, "--home", str(home_from(given.home).root)]
+    return _python("marketplace.policy", given.what, *more)
 
 
 def _python(module: str, *arguments: str) -> int:
@@ -185,14 +215,17 @@ def _parser() -> argparse.ArgumentParser:
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
-    parts = (*BENCHES, *BENCHES_APART, *BENCHES_OF_LATER_VERSIONS)
+    parts = (*BENCHES, LOG_BENCH, CATALOGUE_BENCH, "access", *BENCHES_OF_LATER_VERSIONS)
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")
-    for name in ("audit", "policy"):
-        add(name, _later, "comes with a later version").add_argument(
-            "rest", nargs=argparse.REMAINDER
-        )
+    audit = add("audit", _audit, "verify a log or a receipt: lab audit verify --help")
+    audit.add_argument("what", choices=["verify", "reconcile"])
+    audit.add_argument("rest", nargs=argparse.REMAINDER, help="passed on")
+    policy = add("policy", _policy, "check policies, or list what a draft would flip", at_home)
+    policy.add_argument("what", choices=["check", "replay"])
+    policy.add_argument("--draft", metavar="DIR", help="default: the policies of this checkout")
+    policy.add_argument("--since", metavar="TIME", default="1970-01-01", help="ISO 8601, UTC")
     return parser
 
 

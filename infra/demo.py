@@ -5,6 +5,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +99,8 @@ def run(plan: Plan) -> int:
     if plan.outcome.exists():
         outcome = json.loads(plan.outcome.read_text())
         failures += [*_broken_promises(outcome), *_compare(plan, outcome)]
+        clock.say("a regulator verifies the log and every receipt; no service runs any more")
+        failures += _verify(plan, outcome)
     _close(plan, clock, failures)
     return 1 if failures else 0
 
@@ -182,6 +185,28 @@ def _compare(plan: Plan, outcome: dict[str, Any]) -> Iterator[str]:
         yield f"{within} of {total} truths lie within the printed intervals"
 
 
+def _verify(plan: Plan, outcome: dict[str, Any]) -> Iterator[str]:
+    """Yield what of the log or the receipts does not verify offline."""
+    log, folder = plan.home.root / "log", plan.outcome.parent / "receipts"
+    folder.mkdir(exist_ok=True)
+    key = ("--vkey", str(log / "vkey"))
+    state = ("--state", str(plan.outcome.parent / "seen.json"))
+    checks: list[tuple[str, ...]] = [(str(log), *key, *state)]
+    for answer in outcome["answers"]:
+        for number, text in enumerate(json.loads(answer["facts"].get("proofs") or "[]")):
+            receipt = folder / f"{answer['name']}-{number}.tlog-proof"
+            receipt.write_text(text, encoding="utf-8")
+            checks.append((str(receipt), *key))
+    for check in checks:
+        command = [sys.executable, "-P", "-m", "marketplace.audit.verifier", *check]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            yield f"{check[0]}: {done.stdout.strip() or done.stderr.strip()}"
+    if len(checks) <= len(outcome["answers"]):
+        yield f"{len(checks) - 1} receipts for {len(outcome['answers'])} answers"
+    print(f"  the whole log and {len(checks) - 1} receipts were checked with one file")
+
+
 def _median_error(pairs: Sequence[tuple[dict[str, Any], float]]) -> float:
     errors = [abs(cell["value"] - true) / abs(true) for cell, true in pairs if true]
     return statistics.median(errors) if errors else 0.0
@@ -198,6 +223,7 @@ def _close(plan: Plan, clock: _Clock, failures: list[str]) -> None:
     clock.say(
         f"{QUESTIONS} questions answered, {ATTEMPTS} attempts at raw data refused, all as promised."
     )
+    print(f"  Verify it again yourself: lab audit verify {plan.home.root / 'log'}")
     print(f"  Your own turn: lab up --home {plan.home.root}")
     print(f"  then SPARK_REMOTE=sc://localhost:{plan.gateway_port}")
     print(f"  and SPARK_CONNECT_AUTHENTICATE_TOKEN=$(lab token --home {plan.home.root} {USER})")

@@ -24,7 +24,7 @@ class Home:
     @property
     def logs(self) -> Path:
         """One file for each process."""
-        return self.root / "log"
+        return self.root / "logs"
 
     @property
     def run(self) -> Path:

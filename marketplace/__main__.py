@@ -9,11 +9,13 @@ import uvicorn
 
 from marketplace import db
 from marketplace.app import LedgerBehindLogError, assemble, build, grading_policies, now
+from marketplace.audit.published import LogDamagedError
 from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
 from marketplace.catalogue.service import Catalogue
 from marketplace.catalogue.synthetic import generate, load_classes
 from marketplace.identity.store import seed
+from marketplace.policy.book import PolicyError
 from marketplace.settings import POLICIES, Settings
 
 KEEP_ALIVE_SECONDS = 120
@@ -81,7 +83,13 @@ def _serve(settings: Settings, port: int) -> int:
     seed(settings.home, keep_tokens=False)
     try:
         services = assemble(settings)
-    except (LedgerBehindLogError, PolicyChangedError, ValueError) as error:
+    except (
+        LedgerBehindLogError,
+        LogDamagedError,
+        PolicyChangedError,
+        PolicyError,
+        ValueError,
+    ) as error:
         sys.stderr.write(f"marketplace: {error}\n")
         return 1
     uvicorn.run(

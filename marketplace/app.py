@@ -4,25 +4,54 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import yaml
 from fastapi import APIRouter, FastAPI
 
 from marketplace import db
+from marketplace.access import api as access_api
+from marketplace.access.desk import Desk
+from marketplace.access.gate import Gate
+from marketplace.access.grants import Grants
+from marketplace.access.inbox import Inbox
+from marketplace.access.mail import Mailer
+from marketplace.access.model import State
+from marketplace.access.parts import Access
+from marketplace.access.requests import Requests
+from marketplace.access.seeding import seed_grants
+from marketplace.access.worker import Worker
 from marketplace.audit import api as audit_api
+from marketplace.audit import files as audit_files
+from marketplace.audit.note import open_keys
+from marketplace.audit.openings import Openings
+from marketplace.audit.published import Log
+from marketplace.audit.readings import Readings
+from marketplace.audit.store import use_vault
+from marketplace.audit.vault import Vault
+from marketplace.audit.witnessing import Witnessing, witnesses_from
 from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
 from marketplace.catalogue import api as catalogue_api
 from marketplace.catalogue.service import Catalogue, Policies
+from marketplace.contracts import api as contracts_api
+from marketplace.contracts.service import Contracts
+from marketplace.demand import api as demand_api
+from marketplace.demand.service import Demands, Rules
 from marketplace.grading import api as grading_api
 from marketplace.grading.policy import load_bodies, load_grading, load_negative_list
 from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import FILE, Directory
+from marketplace.policy import api as policy_api
+from marketplace.policy.book import PolicyBook
+from marketplace.policy.facts import ContractFacts
+from marketplace.policy.service import Decisions, put_in_force
 from marketplace.portal.pages import portal
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
+from marketplace.releases.store import hide_earlier
 from marketplace.services import Services
 from marketplace.settings import Settings
 
@@ -51,13 +80,49 @@ def assemble(
     policy = PolicyFile(settings.policy)
     pin(database, policy())
     directory = Directory(settings.home / FILE)
+    vault = Vault(settings.audit_keys)
+    use_vault(database, vault)
+    with database.writing() as connection:
+        hidden = hide_earlier(connection)
+    if hidden:
+        database.scrub()
+    log = Log(database, settings.log, open_keys(settings.audit_keys), clock)
+    log.publish_subjects(vault.subjects_pem)
+    database.publisher = log
+    around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
+    facts = ContractFacts(settings.contracts, around)
+    book = PolicyBook.load(settings.cedar)
+    put_in_force(database, book, clock())
+    gate = Gate(book, facts, clock)
+    desk = Desk(database, book, facts, directory.people, clock)
+    requests = Requests(desk, around["requests"], around["bureau"])
+    grants = Grants(desk)
+    hours = {
+        State.REVIEW: around["requests"]["review_hours"],
+        State.APPROVAL: around["requests"]["approval_hours"],
+    }
+    tasks = [requests.lapse, grants.warn, database.scrub_again]
+    if settings.mail is not None:
+        tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
+    parties = (around["bureau"], "operator")
+    seed_grants(database, policy(), parties, around["seeded_grant_days"], clock())
     return Services(
         database,
         directory,
         policy,
-        Sessions(database, directory, policy, clock),
-        Releases(database, policy, directory.is_member, clock, reached),
+        Sessions(database, directory, gate.granted, clock),
+        Releases(database, policy, directory.named, gate, clock, log, reached),
         Catalogue(database, grading_policies(settings), clock),
+        log,
+        Readings(database, clock),
+        Openings(database, log, vault, clock),
+        Witnessing(log, witnesses_from(settings.witnesses)),
+        gate,
+        Access(requests, grants, Inbox(desk, requests, hours)),
+        Contracts(desk),
+        Demands(desk, Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))),
+        Decisions(desk),
+        Worker(tuple(tasks)),
     )
 
 
@@ -75,7 +140,11 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        services.witnessing.start()
+        services.worker.start()
         yield
+        services.worker.stop()
+        services.witnessing.close()
         services.database.close()
 
     app = FastAPI(
@@ -88,9 +157,21 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     )
     app.state.services = services
     v1 = APIRouter(prefix="/api/v1")
-    for part in (identity_api, budgets_api, releases_api, audit_api, catalogue_api, grading_api):
+    for part in (
+        identity_api,
+        budgets_api,
+        releases_api,
+        audit_api,
+        policy_api,
+        contracts_api,
+        demand_api,
+        access_api,
+        catalogue_api,
+        grading_api,
+    ):
         v1.include_router(part.router)
     app.include_router(v1)
+    app.include_router(audit_files.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     app.add_middleware(LimitedBody)
     for kind, handler in HANDLERS.items():

@@ -1,19 +1,32 @@
 """The marketplace over HTTP, typed: the only module of this side that the sandbox may import."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+DENIAL_MEMBERS = ("policy", "resource", "nearest", "nearest_zh")
+
 
 class MarketplaceProblem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
     """A refusal or failure, with its code and both sentences."""
 
-    def __init__(self, code: str, en: str, zh: str, status: int = 503) -> None:
-        """Keep what a person is told, and the HTTP status (503 when there was no answer)."""
+    def __init__(
+        self,
+        code: str,
+        en: str,
+        zh: str,
+        status: int = 503,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep what a person is told, and the HTTP status (503 when there was no answer).
+
+        `more`: of a denial by policy the members policy, resource, nearest and nearest_zh.
+        """
         self.code, self.en, self.zh, self.status = code, en, zh, status
+        self.more: Mapping[str, str] = more or {}
         super().__init__(en)
 
 
@@ -103,6 +116,8 @@ class Committed:
     releases: Mapping[str, str]
     receipt: Mapping[str, str | int]
     left: Mapping[str, BudgetLeft] = field(default_factory=dict)
+    proofs: Mapping[str, str] = field(default_factory=dict)
+    """Release id to its `tlog-proof`."""
 
 
 class MarketplaceClient:
@@ -147,8 +162,9 @@ class MarketplaceClient:
         tables: Mapping[str, str],
         plan_digest: str,
         items: Sequence[WantedItem],
+        fields: Mapping[str, Collection[str]] | None = None,
     ) -> Held:
-        """Spend the budget of an answer."""
+        """Spend the budget of an answer that uses these fields; unsaid, it may use any."""
         data = self._call(
             "POST",
             "/api/v1/reservations",
@@ -158,7 +174,7 @@ class MarketplaceClient:
                 "tenant": tenant,
                 "purpose": purpose,
                 "epsilon": epsilon,
-                "tables": _tables(tables),
+                "tables": _tables(tables, fields or {}),
                 "plan_digest": plan_digest,
                 "items": [
                     {
@@ -193,7 +209,7 @@ class MarketplaceClient:
                     }
                     for m in made
                 ],
-                "tables": _tables(tables),
+                "tables": _tables(tables, {}),
             },
         )
         return _committed(data)
@@ -245,6 +261,7 @@ class MarketplaceClient:
         try:
             problem = answer.json()
             told = problem["code"], problem["detail"], problem["detail_zh"]
+            more = {n: str(problem[n]) for n in DENIAL_MEMBERS if n in problem}
         except (ValueError, KeyError, TypeError) as error:
             raise MarketplaceProblem(
                 "SERVICE_UNAVAILABLE",
@@ -252,7 +269,7 @@ class MarketplaceClient:
                 f"交易平台返回状态 {answer.status_code}，未发布任何结果。",
                 answer.status_code,
             ) from error
-        raise MarketplaceProblem(*told, answer.status_code)
+        raise MarketplaceProblem(*told, answer.status_code, more)
 
     def _answered(self, method: str, path: str, **parts: Any) -> httpx.Response:  # noqa: ANN401  # httpx's own
         """Return the answer; a connection that broke is tried once more.
@@ -278,7 +295,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _committed(data: Mapping[str, Any]) -> Committed:
     left = {b["domain"]: _left(b) for b in data["budget"]}
-    return Committed(data["releases"], data["receipt"], left)
+    return Committed(data["releases"], data["receipt"], left, data["proofs"])
 
 
 def _left(data: Mapping[str, Any]) -> BudgetLeft:
@@ -291,8 +308,13 @@ def _left(data: Mapping[str, Any]) -> BudgetLeft:
     )
 
 
-def _tables(tables: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"name": n, "version": v} for n, v in sorted(tables.items())]
+def _tables(
+    tables: Mapping[str, str], fields: Mapping[str, Collection[str]]
+) -> list[dict[str, object]]:
+    return [
+        {"name": n, "version": v, **({"fields": sorted(fields[n])} if n in fields else {})}
+        for n, v in sorted(tables.items())
+    ]
 
 
 def _fence(held: Held) -> dict[str, str]:

@@ -6,9 +6,11 @@ every write transaction starts with BEGIN IMMEDIATE, so a check and its update c
 """
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -49,9 +51,9 @@ reservations = Table(
     Column("id", String(32), primary_key=True),
     Column("tenant", String(64), nullable=False),
     Column("operation_id", String(128), nullable=False),
-    Column("user", String(64), nullable=False),
+    Column("user", String(64), nullable=False, comment="opaque id"),
     Column("plan_digest", String(64), nullable=False),
-    Column("purpose", String(200), nullable=False),
+    Column("purpose", LargeBinary, nullable=False, comment="sealed for the user"),
     Column("epsilon", String(32), nullable=False),
     Column("fencing_token", String(64), nullable=False),
     Column("attempts", Integer, nullable=False, comment="holders so far; each got its own token"),
@@ -104,24 +106,6 @@ entries = Table(
     Column("leaf_hash", LargeBinary, nullable=False),
 )
 
-nodes = Table(
-    "nodes",
-    metadata,
-    Column("level", Integer, primary_key=True, autoincrement=False),
-    Column("index", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),
-    comment="roots of complete subtrees of 2**level entries, level 1 and above",
-)
-
-salts = Table(
-    "salts",
-    metadata,
-    Column("entry_index", BigInteger, ForeignKey("entries.index"), primary_key=True),
-    Column("field", String(32), primary_key=True),
-    Column("salt", LargeBinary, nullable=False),
-    Column("text", String, nullable=False),
-)
-
 caps = Table(
     "caps",
     metadata,
@@ -139,32 +123,62 @@ versions = Table(
 )
 
 
+APPENDED = "log entry appended"
+"""Where a connection remembers the last entry of its transaction."""
+
+GROUP_SECONDS = 0.02
+"""How long decisions may wait for others that share their commit."""
+
+BUSY_MILLISECONDS, SCRUB_MILLISECONDS = 20_000, 500
+"""How long SQLite waits for others: before a transaction, and before it empties its log."""
+
+
+class Publisher(Protocol):
+    """What makes committed entries public."""
+
+    def check(self) -> None:
+        """Raise while nothing can be published, before anything is decided."""
+
+    def wait(self, index: int) -> None:
+        """Return when an entry is public."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
 class Database:
     """One database: its engine, and the right to write, one transaction at a time."""
 
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine that `open_database` configured."""
         self.engine = engine
+        self.publisher: Publisher | None = None
+        """Set by `app`: each decision then returns when its entries are public."""
         self._is_sqlite = engine.dialect.name == "sqlite"
-        # SQLite's own waiting is a sleep with growing pauses; queueing inside the process is fair
-        # and faster. Other processes are still kept out by BEGIN IMMEDIATE.
-        self._writer = threading.Lock()
+        self._unscrubbed = False
+        self._groups = Groups(engine)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a connection in one serialised write transaction: all of it commits, or nothing."""
-        with (
-            self._writer if self._is_sqlite else nullcontext(),
-            self.engine.connect() as connection,
-        ):
-            if self._is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
+        """Yield a connection in one serialised write transaction: all of it commits, or nothing.
+
+        Returns when the transaction is on disk and the entries it appended are published.
+        """
+        if self.publisher is not None:
+            self.publisher.check()
+        appended: list[int] = []
+        with self._groups.joining(appended) if self._is_sqlite else self._alone(appended) as opened:
+            yield opened
+        if self.publisher is not None and appended:
+            self.publisher.wait(appended[-1])
+
+    @contextmanager
+    def _alone(self, appended: list[int]) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            connection.info.pop(APPENDED, None)
+            yield connection
+            connection.commit()
+            remember(connection, appended)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -177,9 +191,135 @@ class Database:
             finally:
                 connection.rollback()
 
+    def scrub(self) -> bool:
+        """Take what was deleted off the write-ahead log; False while somebody still reads there.
+
+        Rows are overwritten where they stood (`secure_delete`), and older pages stay in that file
+        until it is emptied. Other databases have their administrators for this.
+        """
+        if not self._is_sqlite:
+            return True
+        with self.engine.connect() as connection:
+            # Writers wait meanwhile, so a long reading is not waited for.
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={SCRUB_MILLISECONDS}")
+            found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        self._unscrubbed = bool(found[0])
+        return not self._unscrubbed
+
+    def scrub_again(self) -> int:
+        """Repeat a scrub that somebody's reading prevented. Return how many were repeated."""
+        return int(self._unscrubbed and self.scrub())
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self.publisher is not None:
+            self.publisher.close()
+
+
+class Groups:
+    """Group commit for SQLite, which has one writer and one commit (one fsync) at a time.
+
+    Decisions that queue up share a transaction, each under a savepoint of its own; none returns
+    before the commit. A lone decision commits at once. Queueing inside the process is fair, and
+    faster than SQLite's own waiting; other processes are kept out by BEGIN IMMEDIATE.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Group what is written through `engine`."""
+        self._engine = engine
+        self._writer = threading.Lock()
+        self._count = threading.Lock()
+        self._waiting = 0
+        self._open: _Group | None = None
+
+    @contextmanager
+    def joining(self, appended: list[int]) -> Iterator[Connection]:
+        """Yield the connection of a group; return when the group has committed."""
+        self._queue(1)
+        with self._writer:
+            self._queue(-1)
+            group = self._open or self._begin()
+            connection = group.connection
+            connection.info.pop(APPENDED, None)
+            try:
+                connection.exec_driver_sql("SAVEPOINT decision")
+                yield connection
+                connection.exec_driver_sql("RELEASE decision")
+                remember(connection, appended)
+            except BaseException:
+                self._undo(group)
+                raise
+            self._end_turn(group)
+        self._await(group)
+
+    def _await(self, group: "_Group") -> None:
+        while not group.done.wait(GROUP_SECONDS):
+            # Whoever was to come next gave up in the queue.
+            with self._writer:
+                if self._open is group:
+                    self._finish(group)
+        if group.failure is not None:
+            raise group.failure
+
+    def _queue(self, step: int) -> None:
+        with self._count:
+            self._waiting += step
+
+    def _begin(self) -> "_Group":
+        connection = self._engine.connect()
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            connection.close()
+            raise
+        self._open = _Group(connection, time.monotonic())
+        return self._open
+
+    def _undo(self, group: "_Group") -> None:
+        """Take one decision out of its group, or end a group that the database gave up."""
+        try:
+            group.connection.exec_driver_sql("ROLLBACK TO decision")
+            group.connection.exec_driver_sql("RELEASE decision")
+        except BaseException as error:  # noqa: BLE001  # told to everyone in the group
+            group.failure = error
+        self._end_turn(group)
+
+    def _end_turn(self, group: "_Group") -> None:
+        """Commit, unless another decision is about to join."""
+        young = time.monotonic() - group.began < GROUP_SECONDS
+        if group.failure is not None or not self._waiting or not young:
+            self._finish(group)
+
+    def _finish(self, group: "_Group") -> None:
+        self._open = None
+        try:
+            if group.failure is None:
+                group.connection.commit()
+        except BaseException as error:  # noqa: BLE001  # told to everyone in the group
+            group.failure = error
+        finally:
+            # Returns the connection, which rolls back what did not commit.
+            group.connection.close()
+            group.done.set()
+
+
+@dataclass(slots=True)
+class _Group:
+    """One transaction of several decisions."""
+
+    connection: Connection
+    began: float
+    done: threading.Event = field(default_factory=threading.Event)
+    failure: BaseException | None = None
+
+
+def remember(connection: Connection, appended: list[int]) -> None:
+    """Note the last entry that a transaction appended, if any."""
+    index = connection.info.pop(APPENDED, None)
+    if index is not None:
+        appended.append(index)
 
 
 def open_database(url: str) -> Database:
@@ -196,6 +336,12 @@ def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) 
     raw: Any = connection
     raw.isolation_level = None
     cursor = raw.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=20000", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from marketplace.policy.model import Decision
+
 
 class MarketplaceError(Exception):
     """A request that is refused: a stable code, and one sentence in two languages."""
@@ -12,11 +14,35 @@ class MarketplaceError(Exception):
         super().__init__(en)
 
 
+class AccessDeniedError(MarketplaceError):
+    """A denial by policy, with the decision behind it."""
+
+    def __init__(self, denial: Decision, made: tuple[Decision, ...] = ()) -> None:
+        """Keep the denial, and all `made` with it (for the record)."""
+        self.denial, self.made = denial, made or (denial,)
+        super().__init__(denial.code, str(denial.en), str(denial.zh))
+
+
 STATUS: Mapping[str, int] = {
     "AUTHENTICATION": 401,
     "FORBIDDEN": 403,
     "GRANT_REVOKED": 403,
     "PURPOSE_REFUSED": 403,
+    "ACCESS_STOPPED": 403,
+    "AUTHORITY_LEVEL": 403,
+    "CONSENT_MISSING": 403,
+    "CONTRACT_REFUSED": 403,
+    "CONTRACT_USED_UP": 403,
+    "FIELD_REFUSED": 403,
+    "GRADE_PATH": 403,
+    "GRANT_EXPIRED": 403,
+    "NEGATIVE_LIST": 403,
+    "OWN_REQUEST": 403,
+    "POLICY_FAILED": 403,
+    "ROLE_REFUSED": 403,
+    "SAME_ORGANISATION": 403,
+    "SAME_PERSON": 403,
+    "TYPE_REFUSED": 403,
     "UNKNOWN_TABLE": 404,
     "NOT_FOUND": 404,
     "ANSWER_DIFFERS": 409,
@@ -25,11 +51,18 @@ STATUS: Mapping[str, int] = {
     "REFUND_REFUSED": 409,
     "RESERVATION_CLOSED": 409,
     "VERSION_CHANGED": 409,
+    "ALREADY_DECIDED": 409,
+    "ALREADY_DEMANDED": 409,
+    "NOT_GRANTED": 409,
+    "TEXT_CHANGED": 409,
+    "WRONG_STATE": 409,
     "CODE_TAKEN": 409,
     "CONTENT_CHANGED": 409,
-    "WRONG_STATE": 409,
     "GRADE_NOT_ADMITTED": 422,
     "BAD_REQUEST": 422,
     "EPSILON_TOO_LARGE": 422,
+    "LOG_DAMAGED": 503,
+    "LOG_UNAVAILABLE": 503,
+    "TOO_MANY_REQUESTS": 429,
 }
 """HTTP status by code; a code that is missing here is a server error."""

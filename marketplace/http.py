@@ -1,7 +1,7 @@
 """What all routes share: who is calling, strict bodies, problem documents, a limit of size."""
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from marketplace.errors import STATUS, MarketplaceError
+from marketplace.errors import STATUS, AccessDeniedError, MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.identity.service import unknown_token
 from marketplace.services import Services
@@ -60,6 +60,11 @@ def person(
     authorization: Annotated[str, Header()] = "",
 ) -> Person:
     """Return the calling user."""
+    return caller_of(all_services, authorization)
+
+
+def caller_of(all_services: Services, authorization: str) -> Person:
+    """Return the user whose bearer token an authorization header holds."""
     found = all_services.directory.person(_token(authorization))
     if found is None:
         raise unknown_token()
@@ -71,9 +76,12 @@ Caller = Annotated[Person, Depends(person)]
 GATEWAY_ONLY = Depends(gateway)
 
 
-def problem(status: int, code: str, en: str, zh: str) -> JSONResponse:
-    """Return a problem document (RFC 9457)."""
+def problem(
+    status: int, code: str, en: str, zh: str, more: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Return a problem document (RFC 9457); `more` are extension members."""
     body = {
+        **(more or {}),
         "type": f"urn:digital-lab:problem:{code}",
         "title": code,
         "status": status,
@@ -88,7 +96,15 @@ def refused(_request: Request, error: Exception) -> JSONResponse:
     """Answer a refusal of ours."""
     if not isinstance(error, MarketplaceError):
         raise TypeError("registered for marketplace errors only") from error
-    return problem(STATUS.get(error.code, 500), error.code, error.en, error.zh)
+    more: dict[str, str] = {}
+    if isinstance(error, AccessDeniedError):
+        more = {
+            "policy": error.denial.policy,
+            "resource": error.denial.inputs.resource,
+            "nearest": error.denial.en.nearest,
+            "nearest_zh": error.denial.zh.nearest,
+        }
+    return problem(STATUS.get(error.code, 500), error.code, error.en, error.zh, more)
 
 
 def malformed(_request: Request, error: Exception) -> JSONResponse:

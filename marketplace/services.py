@@ -2,11 +2,21 @@
 
 from dataclasses import dataclass
 
+from marketplace.access.gate import Gate
+from marketplace.access.parts import Access
+from marketplace.access.worker import Worker
+from marketplace.audit.openings import Openings
+from marketplace.audit.published import Log
+from marketplace.audit.readings import Readings
+from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
 from marketplace.catalogue.service import Catalogue
+from marketplace.contracts.service import Contracts
 from marketplace.db import Database
+from marketplace.demand.service import Demands
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
+from marketplace.policy.service import Decisions
 from marketplace.releases.service import Releases
 
 
@@ -20,3 +30,13 @@ class Services:
     sessions: Sessions
     releases: Releases
     catalogue: Catalogue
+    log: Log
+    readings: Readings
+    openings: Openings
+    witnessing: Witnessing
+    gate: Gate
+    access: Access
+    contracts: Contracts
+    demands: Demands
+    decisions: Decisions
+    worker: Worker

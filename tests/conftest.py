@@ -23,8 +23,12 @@ settings.register_profile(
 settings.load_profile("full" if os.environ.get("LAB_FULL") == "1" else "small")
 
 
+KEPT = ("LAB_FULL", "LAB_WRITE_GOLDEN", "LAB_SCREENSHOTS")
+"""Settings of the tests themselves: sizes, golden files to write anew, pictures to take."""
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own `LAB_*` settings must not decide what a test sees."""
-    for name in [n for n in os.environ if n.startswith("LAB_") and n != "LAB_FULL"]:
+    for name in [n for n in os.environ if n.startswith("LAB_") and n not in KEPT]:
         monkeypatch.delenv(name)

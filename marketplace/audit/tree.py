@@ -31,17 +31,6 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def completed(index: int, leaf: bytes, fetch: Fetch) -> list[tuple[int, int, bytes]]:
-    """Return (level, index, hash) of each subtree above level 0 that leaf `index` completes."""
-    found: list[tuple[int, int, bytes]] = []
-    level, position, value = 0, index, leaf
-    while position % 2:
-        value = node_hash(fetch(level, position - 1), value)
-        level, position = level + 1, position >> 1
-        found.append((level, position, value))
-    return found
-
-
 def root(size: int, fetch: Fetch) -> bytes:
     """Return the tree hash of the first `size` entries."""
     return _hash(0, size, fetch) if size else EMPTY_ROOT

@@ -80,11 +80,7 @@ class BudgetPolicy:
 
     domains: dict[str, DomainPolicy]
     grants: dict[str, dict[str, GrantPolicy]]
-    """Tenant to table name to grant."""
-
-    def grant(self, tenant: str, table: str) -> GrantPolicy | None:
-        """Return the tenant's grant for a table, if any; nobody has one by default."""
-        return self.grants.get(tenant, {}).get(table)
+    """Tenant to table name to the grant that it starts with."""
 
 
 def parse_policy(data: Mapping[str, Any]) -> BudgetPolicy:

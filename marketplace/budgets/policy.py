@@ -1,13 +1,11 @@
 """The policy file in force, and the pin that keeps caps and allotments from ever changing.
 
-Grants are read again whenever the file changes. Caps and allotments are not: a cohort's budget
-never grows (soundness C.21), and shares that moved between tenants would make one tenant's denial
-depend on what another spent (C.24). The database remembers the first figures; a home whose file
-says otherwise does not start. New domains and new tenants may be added, within the cap.
+A cohort's budget never grows (soundness C.21), and shares that moved between tenants would make
+one tenant's denial depend on what another spent (C.24). The database remembers the first figures; a
+home whose file says otherwise does not start. New domains and new tenants may be added, within the
+cap. The file's grants are those of a home's first start; after it they live in the database.
 """
 
-import logging
-import threading
 from pathlib import Path
 
 import yaml
@@ -18,34 +16,21 @@ from marketplace.budgets.model import BudgetPolicy, parse_policy
 from marketplace.budgets.store import COHORT
 from privacy.dp.budget import Budget
 
-log = logging.getLogger(__name__)
-
 
 class PolicyChangedError(Exception):
     """The policy file changes a budget that is already in force."""
 
 
 class PolicyFile:
-    """The budget policy: grants as the file has them now, budgets as it had them at start."""
+    """The budget policy as the file had it at start."""
 
     def __init__(self, path: Path) -> None:
         """Read the file at once, so that a broken one is noticed at start."""
-        self._path = path
-        self._lock = threading.Lock()
-        self._seen = path.stat().st_mtime_ns
         self._policy = load_policy(path)
 
     def __call__(self) -> BudgetPolicy:
         """Return the policy in force."""
-        with self._lock:
-            changed = self._path.stat().st_mtime_ns
-            if changed != self._seen:
-                now = load_policy(self._path)
-                if now.domains != self._policy.domains:
-                    log.warning("policy.budgets_ignored", extra={"until": "restart"})
-                self._policy = BudgetPolicy(self._policy.domains, now.grants)
-                self._seen = changed
-            return self._policy
+        return self._policy
 
 
 def load_policy(path: Path) -> BudgetPolicy:

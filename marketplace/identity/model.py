@@ -20,6 +20,9 @@ SEEDED = (
 )
 """Users of a new home: name, organisation, roles. No real organisation is named."""
 
+UNNAMED = "person:"
+"""How the name of somebody begins who was erased, or whom this process has no key to name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event, Plain
-from marketplace.budgets.model import BudgetPolicy, GrantPolicy
+from marketplace.budgets.model import GrantPolicy
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
@@ -39,12 +39,12 @@ class Sessions:
         self,
         database: Database,
         directory: Directory,
-        policy: Callable[[], BudgetPolicy],
+        granted: Callable[[Database, str], dict[str, GrantPolicy]],
         clock: Callable[[], datetime],
     ) -> None:
-        """`policy` is asked anew each time, so that a revoked grant is gone at once."""
+        """`granted` is asked anew each time, so that a revoked grant is gone at once."""
         self._database, self._directory = database, directory
-        self._policy, self._clock = policy, clock
+        self._granted, self._clock = granted, clock
         self._lock = threading.Lock()
         self._logged: dict[str, datetime] = {}
         self._refused = 0
@@ -56,7 +56,7 @@ class Sessions:
         if person is None:
             self._note_refusal()
             raise unknown_token()
-        grants = self._policy().grants.get(person.tenant, {})
+        grants = self._granted(self._database, person.tenant)
         shown = repr((person, sorted(grants.items())))
         etag = hashlib.sha256(shown.encode()).hexdigest()[:32]
         self._note_opening(person, etag)

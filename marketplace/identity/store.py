@@ -5,13 +5,13 @@ takes effect at the next request.
 """
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marketplace.identity.model import SEEDED, Person, token_hash
+from marketplace.private_file import write_private
 
 FILE = "identity.json"
 GATEWAY_TOKEN = "gateway.token"  # noqa: S105  # a file's name
@@ -22,8 +22,10 @@ TOKENS = "tokens"
 class _Known:
     people: dict[str, Person]
     """Token hash to its holder."""
-    members: frozenset[tuple[str, str]]
-    """User and tenant."""
+    named: dict[tuple[str, str], Person]
+    """User and tenant to the person."""
+    addresses: dict[str, str]
+    """User to mail address, where one is known."""
     gateway: str
     """Hash of the gateway's token."""
 
@@ -35,7 +37,7 @@ class Directory:
         """Read `path` at the first look-up and whenever it changes."""
         self._path = path
         self._seen: tuple[int, int, int] | None = None
-        self._known = _Known({}, frozenset(), "")
+        self._known = _Known({}, {}, {}, "")
 
     def person(self, token: str) -> Person | None:
         """Return the holder of a token, or None."""
@@ -45,9 +47,17 @@ class Directory:
         """Return the holder of the token with this hash, or None."""
         return self._current().people.get(token_sha256)
 
-    def is_member(self, user: str, tenant: str) -> bool:
-        """Whether the user still exists, is not revoked, and belongs to that organisation."""
-        return (user, tenant) in self._current().members
+    def named(self, user: str, tenant: str) -> Person | None:
+        """Return a user of an organisation, unless unknown or revoked."""
+        return self._current().named.get((user, tenant))
+
+    def people(self) -> tuple[Person, ...]:
+        """Return everybody who can sign in, by name."""
+        return tuple(sorted(self._current().people.values(), key=lambda p: p.user))
+
+    def address(self, user: str) -> str:
+        """Return a user's mail address (`"email"` in the file), or an empty text."""
+        return self._current().addresses.get(user, "")
 
     def is_gateway(self, token: str) -> bool:
         """Whether a token is the gateway's."""
@@ -65,8 +75,9 @@ class Directory:
                 for u in data["users"]
                 if not u.get("revoked", False)
             }
-            members = frozenset((p.user, p.tenant) for p in people.values())
-            self._known = _Known(people, members, data["gateway_token_sha256"])
+            named = {(p.user, p.tenant): p for p in people.values()}
+            addresses = {u["name"]: u["email"] for u in data["users"] if u.get("email")}
+            self._known = _Known(people, named, addresses, data["gateway_token_sha256"])
             self._seen = seen
         return self._known
 
@@ -95,21 +106,9 @@ def seed(home: Path, *, keep_tokens: bool) -> bool:
     if keep_tokens:
         (home / TOKENS).mkdir(mode=0o700, exist_ok=True)
         for name, token in tokens.items():
-            _write_private(home / TOKENS / name, token + "\n")
-    _write_private(home / GATEWAY_TOKEN, gateway + "\n")
+            write_private(home / TOKENS / name, token + "\n")
+    write_private(home / GATEWAY_TOKEN, gateway + "\n")
     # Last: its presence says that seeding is complete.
     data = {"users": users, "gateway_token_sha256": token_hash(gateway)}
-    _write_private(home / FILE, json.dumps(data, indent=1) + "\n")
+    write_private(home / FILE, json.dumps(data, indent=1) + "\n")
     return True
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, at no moment otherwise, and never half of it."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -15,7 +15,6 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
-from marketplace.audit import store as log
 from marketplace.audit import tree
 from marketplace.errors import STATUS, MarketplaceError
 from marketplace.http import unrouted
@@ -103,10 +102,9 @@ async def _with_headers(
 
 def home(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     """Show roles, the tables that may be asked, and where the log stands."""
-    grants = here.policy().grants.get(browser.person.tenant, {})
-    with here.database.reading() as connection:
-        size, root = log.checkpoint(connection)
-    facts = {"grants": sorted(grants.items()), "size": size, "root": root.hex()}
+    grants = here.gate.granted(here.database, browser.person.tenant)
+    head = here.log.head.checkpoint
+    facts = {"grants": sorted(grants.items()), "size": head.size, "root": head.root.hex()}
     return _page(request, browser, "home", facts)
 
 
@@ -132,13 +130,13 @@ def questions(request: Request, here: Here, browser: Signed) -> HTMLResponse:
 
 def receipt(request: Request, name: str, here: Here, browser: Signed) -> HTMLResponse:
     """Show a receipt, and check its proof here and now."""
-    found: Facts = reading.receipt(here.database, browser.person.tenant, name)
+    found: Facts = reading.receipt(here.database, here.log, browser.person.tenant, name)
     return _page(request, browser, "receipt", {"receipt": found, "proven": _is_proven(found)})
 
 
 def proof(name: str, here: Here, browser: Signed) -> JSONResponse:
     """Return a receipt with its proofs, to be checked elsewhere."""
-    found = reading.receipt(here.database, browser.person.tenant, name)
+    found = reading.receipt(here.database, here.log, browser.person.tenant, name)
     shown = {"content-disposition": 'attachment; filename="receipt.json"'}
     return JSONResponse(found, headers=shown)
 

@@ -30,6 +30,7 @@ class TableBody(StrictBody):
     name: ShortName
     version: Annotated[str, Field(min_length=1, max_length=80)]
     contract_digest: Annotated[str, Field(max_length=80)] = ""
+    fields: Annotated[list[ShortName], Field(max_length=500)] | None = None
 
 
 class ItemBody(StrictBody):
@@ -97,6 +98,7 @@ def reserve(body: ReserveBody, here: Here) -> dict[str, Any]:
             tables={t.name: t.version for t in body.tables},
             plan_digest=body.plan_digest,
             items=tuple(_item(i) for i in body.items),
+            fields={t.name: tuple(t.fields) for t in body.tables if t.fields is not None},
         )
     except ValueError as error:
         raise refusals.malformed(str(error)) from error
@@ -159,7 +161,7 @@ def queries(here: Here, caller: Caller) -> list[dict[str, Any]]:
 @router.get("/receipts/{receipt_id}")
 def receipt(receipt_id: str, here: Here, caller: Caller) -> dict[str, Any]:
     """Return a receipt of the caller's organisation, by its own id or a release's, with proofs."""
-    found: dict[str, Plain] = reading.receipt(here.database, caller.tenant, receipt_id)
+    found: dict[str, Plain] = reading.receipt(here.database, here.log, caller.tenant, receipt_id)
     return dict(found)
 
 
@@ -196,5 +198,6 @@ def _recorded(made: Recorded) -> dict[str, Any]:
     return {
         "releases": made.release_ids,
         "receipt": made.receipt,
+        "proofs": made.proofs,
         "budget": [told(left) for left in made.left],
     }

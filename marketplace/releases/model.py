@@ -51,6 +51,8 @@ class Ask:
     """Private tables: name to data version. Never empty."""
     plan_digest: str
     items: tuple[Item, ...]
+    fields: Mapping[str, tuple[str, ...]] | None = None
+    """Fields used of each table, where the gateway says so."""
 
     def __post_init__(self) -> None:
         """Refuse a question without a table to be granted, or with one release asked twice."""
@@ -106,6 +108,8 @@ class Recorded:
     receipt: dict[str, str | int]
     left: tuple["Left", ...]
     """What the payer has left of each domain that the answer touched."""
+    proofs: dict[str, str]
+    """Release id to its `tlog-proof`: who holds it needs nothing of us to check it."""
 
 
 @dataclass(frozen=True, slots=True)

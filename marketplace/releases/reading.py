@@ -4,7 +4,9 @@ import base64
 import json
 
 from marketplace.audit import store as log
+from marketplace.audit import tree
 from marketplace.audit.entry import Plain
+from marketplace.audit.published import Log
 from marketplace.db import Database
 from marketplace.releases import refusals, store
 
@@ -35,7 +37,7 @@ def history(database: Database, tenant: str, user: str) -> list[dict[str, Plain]
     ]
 
 
-def receipt(database: Database, tenant: str, name: str) -> dict[str, Plain]:
+def receipt(database: Database, published: Log, tenant: str, name: str) -> dict[str, Plain]:
     """Return a receipt, by its id or by a release's, with a proof for each of its releases.
 
     Whoever holds it can check offline that the bytes hash to what the entry says, the entry to the
@@ -47,13 +49,16 @@ def receipt(database: Database, tenant: str, name: str) -> dict[str, Plain]:
         releases = store.releases(connection, tenant, ids)
         if not releases:
             raise refusals.no_such_release()
-        proofs = [log.proof(connection, r.entry_index) for r in releases]
-    size, root = proofs[0].size, proofs[0].root
+    published.wait(releases[-1].entry_index)
+    checkpoint, fetch = published.head.checkpoint, published.fetch(published.head.checkpoint.size)
+    with database.reading() as connection:
+        entries = [log.entry(connection, r.entry_index) for r in releases]
+    paths = [tree.inclusion_proof(r.entry_index, checkpoint.size, fetch) for r in releases]
     return {
         "receipt_id": name,
         "plan_digest": None if paid is None else paid.plan_digest,
         "time": releases[-1].created,
-        "checkpoint": {"size": size, "root": root.hex()},
+        "checkpoint": {"size": checkpoint.size, "root": checkpoint.root.hex()},
         "releases": [
             {
                 "release_id": r.id,
@@ -64,12 +69,13 @@ def receipt(database: Database, tenant: str, name: str) -> dict[str, Plain]:
                 "draws": json.loads(r.draws),
                 "tables": dict(r.tables),
                 "answer_sha256": r.sha256,
-                "entry_index": p.index,
-                "entry_b64": base64.b64encode(p.entry).decode(),
-                "leaf_hash": p.leaf_hash.hex(),
-                "proof": [h.hex() for h in p.path],
+                "entry_index": r.entry_index,
+                "entry_b64": base64.b64encode(entry).decode(),
+                "leaf_hash": tree.leaf_hash(entry).hex(),
+                "proof": [h.hex() for h in path],
+                "tlog_proof": published.proof(r.entry_index, witnessed=True),
             }
-            for r, p in zip(releases, proofs, strict=True)
+            for r, entry, path in zip(releases, entries, paths, strict=True)
         ],
     }
 

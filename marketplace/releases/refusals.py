@@ -1,39 +1,11 @@
 """What is said when a reservation, a record or an answer is refused."""
 
-from marketplace.budgets.model import BudgetPolicy, most_micro_rho
+from marketplace.budgets.model import most_micro_rho
 from marketplace.errors import MarketplaceError
 from marketplace.releases.model import Ask, State
 
 
-def check_grants(policy: BudgetPolicy, ask: Ask) -> None:
-    """Raise unless the tenant may ask this of every table, at this epsilon and price."""
-    for table in ask.tables:
-        grant = policy.grant(ask.tenant, table)
-        if grant is None:
-            raise MarketplaceError(
-                "GRANT_REVOKED",
-                f"Your organisation has no valid grant for {table}. Ask its provider for access.",
-                f"贵机构没有 {table} 的有效授权，请向其提供方申请。",
-            )
-        if ask.purpose and ask.purpose not in grant.purposes:
-            allowed = ", ".join(grant.purposes)
-            raise MarketplaceError(
-                "PURPOSE_REFUSED",
-                f"{table} is granted for {allowed} only. Set lab.purpose to one of these.",
-                f"{table} 仅授权用于 {allowed}。请将 lab.purpose 设为其中之一。",
-            )
-        if float(ask.epsilon) > grant.epsilon_max:
-            raise MarketplaceError(
-                "EPSILON_TOO_LARGE",
-                f"Your grant for {table} allows epsilon up to {grant.epsilon_max:g} a question; "
-                f"this one asks {ask.epsilon}. Lower lab.epsilon.",
-                f"{table} 的授权允许每个问题的 epsilon 至多 {grant.epsilon_max:g}，此问题为 "
-                f"{ask.epsilon}。请降低 lab.epsilon。",
-            )
-    _check_price(ask)
-
-
-def _check_price(ask: Ask) -> None:
+def check_price(ask: Ask) -> None:
     """Raise if the releases cost more than the epsilon asked for buys (attacks F3, F5)."""
     if not float(ask.epsilon) > 0:
         raise MarketplaceError("BAD_REQUEST", "Epsilon is a positive number.", "epsilon 应为正数。")

@@ -12,13 +12,19 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from marketplace.access.gate import Gate, Passed, Question
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event, Plain
+from marketplace.audit.published import Log
 from marketplace.budgets import store as ledger
 from marketplace.budgets.accountant import underpaid
 from marketplace.budgets.model import BudgetPolicy
+from marketplace.contracts import store as contracts
 from marketplace.db import Database
-from marketplace.errors import MarketplaceError
+from marketplace.errors import AccessDeniedError, MarketplaceError
+from marketplace.identity.model import Person
+from marketplace.policy import store as decisions
+from marketplace.policy.model import Decision, digest
 from marketplace.releases import refusals, store
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.model import (
@@ -43,28 +49,36 @@ class Releases:
         self,
         database: Database,
         policy: Callable[[], BudgetPolicy],
-        is_member: Callable[[str, str], bool],
+        person: Callable[[str, str], Person | None],
+        gate: Gate,
         clock: Callable[[], datetime],
+        published: Log,
         reached: Reached = nowhere,
     ) -> None:
-        """`policy` and `is_member` (user, tenant) are asked anew at every request."""
-        self._database, self._policy, self._is_member = database, policy, is_member
-        self._clock, self._reached = clock, reached
+        """`person` (user, tenant) and `gate` are asked anew at every request."""
+        self._database, self._policy = database, policy
+        self._person, self._gate = person, gate
+        self._clock, self._published, self._reached = clock, published, reached
 
     def reserve(self, ask: Ask) -> Reservation:
         """Spend the budget of an answer, or return what the same operation reserved before."""
         self._reached("reserve.begin")
         try:
-            policy = self._policy()
-            if not self._is_member(ask.user, ask.tenant):
+            person = self._person(ask.user, ask.tenant)
+            if person is None:
                 raise refusals.not_a_member(ask.user)
-            refusals.check_grants(policy, ask)
-            self._reached("reserve.grant_checked")
+            refusals.check_price(ask)
             with self._database.writing() as connection:
                 known = store.operation(connection, ask.tenant, ask.operation_id)
                 self._reached("reserve.operation_looked_up")
+                stored = {i.digest: store.find_stored(connection, ask.tenant, i) for i in ask.items}
+                self._reached("reserve.stored_looked_up")
+                price = sum(i.cost.micro_rho for i in ask.items if stored[i.digest] is None)
+                question = _question(ask, 0 if known else price, known=known is not None)
+                passed = self._gate.check(connection, person, question)
+                self._reached("reserve.grant_checked")
                 if known is None:
-                    made = self._spend(connection, policy, ask)
+                    made = self._spend(connection, ask, stored, passed)
                 else:
                     made = self._again(connection, known, ask)
         except MarketplaceError as denial:
@@ -82,7 +96,7 @@ class Releases:
     ) -> Recorded:
         """Commit releases with their bytes and log entries; the same call again changes nothing."""
         self._reached("record.begin")
-        stale = False
+        stale: MarketplaceError | None = None
         with self._database.writing() as connection:
             held = self._held(connection, reservation_id, fencing_token)
             wanted = store.items(connection, held.id)
@@ -91,13 +105,18 @@ class Releases:
             elif held.state is not State.OPEN:
                 raise refusals.closed(held.state)
             elif held.tables != dict(tables) or not store.are_current(connection, tables):
-                stale = True
+                stale = refusals.version_changed()
                 self._close(connection, held, State.FAILED, Event.RESERVATION_FAILED)
+            elif (stale := self._no_longer(held, connection)) is not None:
+                made_before = stale.made if isinstance(stale, AccessDeniedError) else ()
+                self._close(
+                    connection, held, State.FAILED, Event.RESERVATION_FAILED, made=made_before
+                )
             else:
                 self._reached("record.checked")
                 self._write(connection, held, wanted, made)
-        if stale:
-            raise refusals.version_changed()
+        if stale is not None:
+            raise stale
         self._reached("record.committed")
         return self.recorded(reservation_id)
 
@@ -111,7 +130,8 @@ class Releases:
             ids = {i.item.digest: i.release_id for i in wanted if i.release_id is not None}
             if held.receipt_id is None or len(ids) < len(wanted):
                 raise refusals.incomplete()
-            newest = store.releases(connection, held.tenant, ids.values())[-1]
+            logged = store.releases(connection, held.tenant, ids.values())
+            newest = logged[-1]
             receipt: dict[str, str | int] = {
                 "receipt_id": held.receipt_id,
                 "plan_digest": held.plan_digest,
@@ -125,14 +145,18 @@ class Releases:
                 ledger.left(connection, policy, held.tenant, domain)
                 for domain in sorted({i.item.domain for i in wanted})
             )
-        return Recorded(ids, receipt, left)
+        self._published.wait(newest.entry_index)
+        proofs = {r.id: self._published.proof(r.entry_index) for r in logged}
+        return Recorded(ids, receipt, left, proofs)
 
     def answer(self, release_id: str, tenant: str) -> bytes:
         """Return the committed bytes of a tenant's release."""
         with self._database.reading() as connection:
-            data = store.answer(connection, tenant, release_id)
-        if data is None:
+            found = store.answer(connection, tenant, release_id)
+        if found is None:
             raise refusals.no_such_release()
+        data, entry_index = found
+        self._published.wait(entry_index)
         self._reached("answer.read_back")
         return data
 
@@ -149,6 +173,7 @@ class Releases:
             for item in store.items(connection, held.id):
                 if item.charged:
                     ledger.refund(connection, item.item, held.tenant)
+            contracts.unuse(connection, held.id)
             self._close(
                 connection,
                 held,
@@ -189,10 +214,25 @@ class Releases:
         )
         return Reservation(held.id, token, held.state, found)
 
-    def _spend(self, connection: Connection, policy: BudgetPolicy, ask: Ask) -> Reservation:
+    def _no_longer(
+        self, held: StoredReservation, connection: Connection
+    ) -> MarketplaceError | None:
+        """Return why an answer may not be released any more, if so: a revocation, a stop."""
+        person = self._person(held.user, held.tenant)
+        if person is None:
+            return refusals.not_a_member(held.user)
+        asked = Question(held.tenant, tuple(held.tables), held.purpose, held.epsilon, 0, known=True)
+        try:
+            self._gate.recheck(connection, person, asked)
+        except AccessDeniedError as denial:
+            return denial
+        return None
+
+    def _spend(
+        self, connection: Connection, ask: Ask, stored: dict[str, str | None], passed: Passed
+    ) -> Reservation:
+        policy = self._policy()
         store.report_versions(connection, ask.tables)
-        stored = {i.digest: store.find_stored(connection, ask.tenant, i) for i in ask.items}
-        self._reached("reserve.stored_looked_up")
         new = [i for i in ask.items if stored[i.digest] is None]
         for item in new:
             ledger.charge_tenant(connection, policy, ask.tenant, item)
@@ -235,7 +275,9 @@ class Releases:
                 for position, i in enumerate(ask.items)
             ],
         }
-        _append(connection, Event.RESERVATION_MADE, now, facts, _bound(ask))
+        price = sum(i.charged_micro_rho for i in made.items)
+        contracts.use(connection, passed.contracts, made.id, price)
+        _append(connection, Event.RESERVATION_MADE, now, facts, _bound(ask), made=passed.decisions)
         self._reached("reserve.entry_written")
         return made
 
@@ -291,15 +333,28 @@ class Releases:
         state: State,
         event: Event,
         bound: dict[str, str] | None = None,
+        *,
+        made: tuple[Decision, ...] = (),
     ) -> None:
         store.close(connection, held.id, state)
         facts: dict[str, Plain] = {"reservation": held.id, "tenant": held.tenant}
-        _append(connection, event, self._clock(), facts, bound or {})
+        _append(connection, event, self._clock(), facts, bound or {}, made=made)
 
     def _log_denial(self, ask: Ask, denial: MarketplaceError) -> None:
         facts: dict[str, Plain] = {"tenant": ask.tenant, "code": denial.code}
+        made: tuple[Decision, ...] = ()
+        if isinstance(denial, AccessDeniedError):
+            made = denial.made
+            facts["policy"] = denial.denial.policy
         with self._database.writing() as connection:
-            _append(connection, Event.RESERVATION_DENIED, self._clock(), facts, _bound(ask))
+            bound = _bound(ask)
+            _append(connection, Event.RESERVATION_DENIED, self._clock(), facts, bound, made=made)
+
+
+def _question(ask: Ask, micro_rho: int, *, known: bool) -> Question:
+    return Question(
+        ask.tenant, tuple(ask.tables), ask.purpose, ask.epsilon, micro_rho, known, ask.fields
+    )
 
 
 def _bound(ask: Ask) -> dict[str, str]:
@@ -346,12 +401,19 @@ def _append(
     now: datetime,
     facts: dict[str, Plain],
     bound: dict[str, str],
+    *,
+    made: tuple[Decision, ...] = (),
 ) -> log.Appended:
+    """Append an entry, and keep the decisions behind it under the digest that it binds."""
+    if made:
+        bound = {**bound, "decisions": digest(made)}
     try:
-        return log.append(connection, event, now, facts, bound)
+        entry = log.append(connection, event, now, facts, bound)
     except ValueError as error:
         # Too long for the log, or a float in the parameters: not logged means not done.
         raise refusals.malformed(str(error)) from error
+    decisions.save(connection, entry.index, now, made)
+    return entry
 
 
 def _check_repeated(

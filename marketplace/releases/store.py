@@ -4,10 +4,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from marketplace import db
+from marketplace.audit.people import People
 from marketplace.releases.model import Ask, Item, Made, State
 from privacy.dp.budget import Budget
 
@@ -73,14 +75,16 @@ def add_reservation(
     created: str,
 ) -> None:
     """Write a reservation and its items; `stored` says which of them have bytes already."""
+    people = People(connection)
+    user = people.enrol(ask.user)
     connection.execute(
         insert(db.reservations).values(
             id=reservation_id,
             tenant=ask.tenant,
             operation_id=ask.operation_id,
-            user=ask.user,
+            user=user,
             plan_digest=ask.plan_digest,
-            purpose=ask.purpose,
+            purpose=people.seal(user, _place(reservation_id), ask.purpose),
             epsilon=ask.epsilon,
             fencing_token=fencing_token,
             attempts=1,
@@ -115,7 +119,7 @@ def reservation(connection: Connection, reservation_id: str) -> StoredReservatio
     found = connection.execute(
         select(db.reservations).where(db.reservations.c.id == reservation_id).with_for_update()
     ).first()
-    return None if found is None else _reservation(found)
+    return None if found is None else _reservation(People(connection), found)
 
 
 def operation(connection: Connection, tenant: str, operation_id: str) -> StoredReservation | None:
@@ -125,7 +129,7 @@ def operation(connection: Connection, tenant: str, operation_id: str) -> StoredR
         .where(db.reservations.c.tenant == tenant, db.reservations.c.operation_id == operation_id)
         .with_for_update()
     ).first()
-    return None if found is None else _reservation(found)
+    return None if found is None else _reservation(People(connection), found)
 
 
 def hand_over(connection: Connection, held: StoredReservation, fencing_token: str) -> None:
@@ -248,14 +252,14 @@ def releases(connection: Connection, tenant: str, ids: Iterable[str]) -> list[St
     ]
 
 
-def answer(connection: Connection, tenant: str, release_id: str) -> bytes | None:
-    """Return the committed bytes of a tenant's release, if there is one."""
+def answer(connection: Connection, tenant: str, release_id: str) -> tuple[bytes, int] | None:
+    """Return the committed bytes of a tenant's release and its log entry, if there is one."""
     row = connection.execute(
-        select(db.releases.c.answer).where(
+        select(db.releases.c.answer, db.releases.c.entry_index).where(
             db.releases.c.id == release_id, db.releases.c.tenant == tenant
         )
     ).first()
-    return None if row is None else bytes(row[0])
+    return None if row is None else (bytes(row[0]), row[1])
 
 
 def by_receipt(connection: Connection, tenant: str, receipt: str) -> StoredReservation | None:
@@ -266,18 +270,22 @@ def by_receipt(connection: Connection, tenant: str, receipt: str) -> StoredReser
         .order_by(db.reservations.c.created, db.reservations.c.id)
         .limit(1)
     ).first()
-    return None if found is None else _reservation(found)
+    return None if found is None else _reservation(People(connection), found)
 
 
 def history(connection: Connection, tenant: str, user: str, most: int) -> list[StoredReservation]:
     """Return a user's reservations, newest first."""
+    people = People(connection)
+    known = people.find(user)
+    if known is None:
+        return []
     rows = connection.execute(
         select(db.reservations)
-        .where(db.reservations.c.tenant == tenant, db.reservations.c.user == user)
+        .where(db.reservations.c.tenant == tenant, db.reservations.c.user == known)
         .order_by(db.reservations.c.created.desc(), db.reservations.c.id)
         .limit(most)
     )
-    return [_reservation(r) for r in rows]
+    return [_reservation(people, r) for r in rows]
 
 
 def report_versions(connection: Connection, tables: Mapping[str, str]) -> None:
@@ -300,14 +308,33 @@ def are_current(connection: Connection, tables: Mapping[str, str]) -> bool:
     return {r[0]: r[1] for r in rows} == dict(tables)
 
 
-def _reservation(row: Row[tuple[object, ...]]) -> StoredReservation:
+def hide_earlier(connection: Connection) -> int:
+    """Hide users and purposes that an earlier version wrote in clear. Return of how many rows."""
+    if connection.dialect.name != "sqlite":
+        return 0  # no earlier version wrote elsewhere
+    people = People(connection)
+    clear = "SELECT id, user, purpose FROM reservations WHERE typeof(purpose) = 'text'"
+    rows = connection.exec_driver_sql(clear).all()
+    for row in rows:
+        user = people.enrol(row.user)
+        hidden = {"user": user, "purpose": people.seal(user, _place(row.id), row.purpose)}
+        here = db.reservations.c.id == row.id
+        connection.execute(update(db.reservations).where(here).values(**hidden))
+    return len(rows)
+
+
+def _place(reservation_id: str) -> str:
+    return f"reservations/{reservation_id}"
+
+
+def _reservation(people: People, row: Row[tuple[Any, ...]]) -> StoredReservation:
     return StoredReservation(
         id=row.id,
         tenant=row.tenant,
-        user=row.user,
+        user=people.name(row.user),
         operation_id=row.operation_id,
         plan_digest=row.plan_digest,
-        purpose=row.purpose,
+        purpose=people.read(row.user, _place(row.id), bytes(row.purpose)) or "",
         epsilon=row.epsilon,
         fencing_token=row.fencing_token,
         attempts=row.attempts,

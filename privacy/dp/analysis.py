@@ -8,29 +8,24 @@ by the release's digest, is public and free. Equal aggregates in one question ar
 
 from privacy.dp.bounding import Contribution
 from privacy.dp.canonical import digest
-from privacy.dp.cells import MAX_CELLS, key_cells, too_many_cells
+from privacy.dp.cells import key_cells, too_many_cells
 from privacy.dp.classify import Classifier
 from privacy.dp.draw import Output, Program, ReleasePlan
 from privacy.dp.exact import ExactQuery, Measure, MeasureKind
-from privacy.dp.facts import PublicFacts
+from privacy.dp.facts import MAX_CELLS, MAX_ROWS_PER_UNIT, PublicFacts
 from privacy.dp.fixedpoint import fixed_bounds
-from privacy.dp.interval import check_overflow
 from privacy.dp.measure import Builder
 from privacy.dp.plan import (
     AggregateKind,
-    DistinctOn,
     Group,
     JoinOn,
     Local,
     Node,
-    Project,
     Scan,
-    Slice,
-    SortBy,
     UnionAll,
-    Where,
     children,
     walk,
+    with_children,
 )
 from privacy.dp.prune import prune
 from privacy.dp.relation import (
@@ -40,11 +35,10 @@ from privacy.dp.relation import (
     rows_per_group,
     rows_refused,
 )
+from privacy.dp.textlength import check_key_texts
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
-MAX_ROWS_PER_UNIT = 4096
-"""A larger proven row bound is cut to this by a window per unit right before the aggregate."""
 MECHANISMS = "digital-lab/mechanisms/1"
 
 
@@ -73,7 +67,7 @@ class _Analysis:
             case Group():
                 child = self.lower(node.child)
                 if child is not None:
-                    return Group(child, node.keys, node.aggregates)
+                    return with_children(node, (child,))
                 kind = self.classifier.kind(node.child)
                 if not isinstance(kind, Private):
                     raise AssertionError("a private plan has a private kind")  # noqa: TRY004  # not the caller's
@@ -85,15 +79,12 @@ class _Analysis:
                 if child is None:
                     self.classifier.kind(node)
                     return None
-                return _with_child(node, child)
+                return with_children(node, (child,))
 
     def _combine(self, node: JoinOn | UnionAll) -> Node | None:
         lowered = [self.lower(c) for c in children(node)]
         if all(c is not None for c in lowered):
-            inputs = tuple(c for c in lowered if c is not None)
-            if isinstance(node, UnionAll):
-                return UnionAll(inputs, node.columns)
-            return JoinOn(inputs[0], inputs[1], node.kind, node.condition, node.columns)
+            return with_children(node, tuple(c for c in lowered if c is not None))
         if self._uses_release(lowered):
             raise Refusal(
                 "JOIN_FORM",
@@ -116,8 +107,8 @@ class _Analysis:
         )
 
     def _release(self, node: Group, kind: Private) -> Node:
-        for column, expr in node.keys:
-            check_overflow(expr, kind.intervals)
+        kind.check(*(expr for _, expr in node.keys))
+        for column, _ in node.keys:
             if column.type is DataType.DOUBLE:
                 raise Refusal(
                     "TYPE_MISMATCH",
@@ -135,6 +126,8 @@ class _Analysis:
             rows_in_group=rows_per_group(node, kind),
         )
         cells = key_cells(node, kind, self.facts)
+        if cells is None:
+            check_key_texts((expr for _, expr in node.keys), kind.lengths)
         builder = Builder(kind, contribution)
         outputs = tuple(builder.output(column, call) for column, call in node.aggregates)
         support = builder.units() if cells is None else None
@@ -142,14 +135,17 @@ class _Analysis:
             # groupBy(keys).agg() without aggregates: nothing is drawn for declared keys.
             builder.rows()
         self._check_size(cells, outputs)
-        identity = digest(node, self.facts, extra={"mechanisms": MECHANISMS})
+        settled = self.classifier.settled(node)
+        if not isinstance(settled, Group):
+            raise AssertionError("settling keeps the form of a plan")  # noqa: TRY004  # our bug
+        identity = digest(settled, self.facts, extra={"mechanisms": MECHANISMS})
         release = ReleasePlan(
             digest=identity,
             domain=kind.domain,
             tables=tuple(sorted({n.table for n in walk(node) if isinstance(n, Scan)})),
             cohorts=self._cohorts(node),
             exact=ExactQuery(
-                child=node.child,
+                child=settled.child,
                 keys=node.keys,
                 measures=tuple(builder.measures),
                 scan_limits=self._scan_limits(node),
@@ -166,12 +162,17 @@ class _Analysis:
             support=support,
             notes=tuple(builder.notes),
             multiplicities=tuple(sorted(self.classifier.multiplicities.items())),
+            most_rows=self._most_rows(node),
         )
         self.releases.setdefault(identity, release)
         sources = tuple(f"k{i}" for i in range(len(node.keys))) + tuple(
             f"v{i}" for i in range(len(outputs))
         )
         return Local(identity, node.columns, sources)
+
+    def _most_rows(self, node: Group) -> int:
+        kinds = (self.classifier.kind(n) for n in walk(node.child))
+        return max((k.rows or 1 for k in kinds if isinstance(k, Private)), default=1)
 
     def _check_size(
         self, cells: tuple[tuple[Value, ...], ...] | None, outputs: tuple[Output, ...]
@@ -237,23 +238,7 @@ class _Analysis:
 
 
 def _row_bound(kind: Private) -> tuple[int, int | None]:
-    """Return B and, where the proven one is missing or too large, the query-time limit."""
+    """Return B and, where a contract's own cap is larger, the query-time limit."""
     if kind.rows is not None and kind.rows <= MAX_ROWS_PER_UNIT:
         return max(kind.rows, 1), None
     return MAX_ROWS_PER_UNIT, MAX_ROWS_PER_UNIT
-
-
-def _with_child(node: Node, child: Node) -> Node:
-    match node:
-        case Project():
-            return Project(child, node.items)
-        case Where():
-            return Where(child, node.predicate)
-        case DistinctOn():
-            return DistinctOn(child, node.on)
-        case SortBy():
-            return SortBy(child, node.keys)
-        case Slice():
-            return Slice(child, node.count, node.offset)
-        case _:
-            raise AssertionError("only single-input nodes are rebuilt here")

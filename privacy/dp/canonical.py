@@ -96,6 +96,7 @@ class _Writer:
                 aggregates: list[Json] = [
                     [
                         self._number(c.id),
+                        c.type.value,
                         call.kind.value,
                         [self.expr(a) for a in call.args],
                         list(call.parameters),

@@ -8,14 +8,12 @@ import math
 from collections.abc import Mapping
 from itertools import product
 
-from privacy.dp.facts import PublicFacts
+from privacy.dp.facts import MAX_CELLS, PublicFacts
 from privacy.dp.plan import Apply, Column, Const, Expr, Group, Local, Node, Project, Ref, references
 from privacy.dp.relation import Private, possible_values
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
-MAX_CELLS = 200_000
-"""Cells of one answer: groups times aggregates (design §4.5)."""
 MAX_IMAGE = 500
 """Domain combinations tried to find the values of a computed key."""
 EMPTY_ROW = "0" * 64
@@ -26,19 +24,12 @@ def key_cells(
     node: Group, kind: Private, facts: PublicFacts
 ) -> tuple[tuple[Value, ...], ...] | None:
     """Return all key tuples, or None when some key is open; refuse keys made from the unit."""
+    for _, expr in node.keys:
+        _check_not_of_unit(expr, kind)
     axes: list[tuple[tuple[Value, ...], ...]] = []
     placed: dict[int, int] = {}
     positions: list[tuple[int, int]] = []
     for _, expr in node.keys:
-        if references(expr) & kind.units:
-            raise Refusal(
-                "UNIT_KEY",
-                "Groups made from the protected unit's id would be one unit each. Group by other "
-                "columns, or by the plain id alone for per-unit features and aggregate those "
-                "again.",
-                "按受保护主体标识派生的分组，每组只含一个主体。请按其他列分组；"
-                "或仅按原始标识分组得到主体特征，再做一次聚合。",
-            )
         joint = _joint_origin(expr, kind)
         if joint is not None:
             public, _ = joint
@@ -50,7 +41,9 @@ def key_cells(
                     and (o := _joint_origin(e, kind)) is not None
                     and o[0] is public
                 ]
-                tuples = facts.data.distinct(public, tuple(i for i, _ in axes_of))
+                tuples = facts.data.distinct(public, tuple(i for i, _ in axes_of), MAX_CELLS)
+                if tuples is None:
+                    return None
                 absent = (None,) * len(axes_of)
                 if _unmatched(expr, kind) and absent not in tuples:
                     tuples = (absent, *tuples)
@@ -85,6 +78,18 @@ def key_cells(
         # A cell listed twice would be drawn twice for one charge.
         raise AssertionError("the cells of a release are distinct")
     return tuple(sorted(cells, key=lambda cell: [(v is not None, v) for v in cell]))
+
+
+def _check_not_of_unit(expr: Expr, kind: Private) -> None:
+    if references(expr) & kind.of_unit:
+        raise Refusal(
+            "UNIT_KEY",
+            "Groups made from the protected unit's id would be one unit each. Group by other "
+            "columns, or by the plain id alone for per-unit features and aggregate those "
+            "again.",
+            "按受保护主体标识派生的分组，每组只含一个主体。请按其他列分组；"
+            "或仅按原始标识分组得到主体特征，再做一次聚合。",
+        )
 
 
 def _unmatched(expr: Expr, kind: Private) -> bool:

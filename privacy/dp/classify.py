@@ -4,17 +4,16 @@ One `Classifier` serves one question. Each method is one operator's rule from so
 that would let one unit change another unit's rows is refused with the nearest allowed one.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from privacy.dp.facts import PublicFacts, TableFacts
-from privacy.dp.fixedpoint import MAX_DIGITS, digits
-from privacy.dp.interval import Interval, bounds, check_overflow
+from privacy.dp.facts import MAX_UNIT_ID, ColumnFacts, PublicFacts, TableFacts
+from privacy.dp.fixedpoint import digits
+from privacy.dp.interval import Interval, bounds
+from privacy.dp.joined import check_filtering, private_join, public_join
+from privacy.dp.per_unit import per_unit_group, text_lengths
 from privacy.dp.plan import (
-    AggregateCall,
-    AggregateKind,
     DistinctOn,
     Group,
     JoinOn,
@@ -27,13 +26,13 @@ from privacy.dp.plan import (
     SortBy,
     UnionAll,
     Where,
+    children,
     references,
+    with_children,
 )
 from privacy.dp.predicate import (
     allowed,
     conjuncts,
-    equated,
-    equates,
     merged_values,
     narrowed,
     not_null,
@@ -44,19 +43,17 @@ from privacy.dp.relation import (
     Kind,
     Private,
     Public,
+    check_growth,
     is_per_unit,
     possible_values,
-    rows_per_group,
     rows_refused,
     tightened,
 )
-from privacy.dp.types import Value
+from privacy.dp.textlength import check_carried
+from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
 T = TypeVar("T")
-
-MAX_MULTIPLICITY = 1000
-"""A public join that multiplies a private row by more is refused: noise would drown the answer."""
 
 
 class Classifier:
@@ -68,13 +65,32 @@ class Classifier:
         self._known: dict[int, tuple[Node, Kind]] = {}
         self.multiplicities: dict[int, int] = {}
         """For the public side of each join judged so far, by its first column: its fan-out."""
+        self._settled: dict[int, tuple[Node, Node]] = {}
 
     def kind(self, node: Node) -> Kind:
         """Return the kind of `node`, computed once."""
         known = self._known.get(id(node))
         if known is None:
             # The node is stored beside its kind so that its id cannot be reused meanwhile.
-            known = self._known[id(node)] = (node, self._compute(node))
+            kind = self._compute(node)
+            if isinstance(kind, Private):
+                check_growth(kind, [self.kind(child) for child in children(node)])
+            known = self._known[id(node)] = (node, kind)
+        return known[1]
+
+    def settled(self, node: Node) -> Node:
+        """Return a judged plan with the rows of each public side that were judged."""
+        known = self._settled.get(id(node))
+        if known is None:
+            made = with_children(node, tuple(self.settled(child) for child in children(node)))
+            # The node is stored beside it so that its id cannot be reused meanwhile.
+            known = self._settled[id(node)] = (node, made)
+        return known[1]
+
+    def _settle(self, public: Node) -> Node:
+        known = self._settled.get(id(public))
+        if known is None:
+            known = self._settled[id(public)] = (public, self.facts.data.settled(public))
         return known[1]
 
     def _compute(self, node: Node) -> Kind:
@@ -111,9 +127,11 @@ class Classifier:
         sizes |= {
             i: len(f.domain) for i, f in facts.items() if f.domain is not None and not f.nullable
         }
+        units = frozenset(i for s, i in by_source.items() if s == table.unit_column)
         private = Private(
             domain=str(table.unit_domain),
-            units=frozenset(i for s, i in by_source.items() if s == table.unit_column),
+            units=units,
+            of_unit=units,
             rows=table.max_rows_per_unit,
             keys=keys,
             sizes=sizes,
@@ -128,6 +146,11 @@ class Classifier:
                 if f.low is not None and f.high is not None
             },
             scales={i: f.scale for i, f in facts.items() if f.type.is_numeric},
+            lengths={
+                i: _longest(f, is_unit=i in units)
+                for i, f in facts.items()
+                if f.type is DataType.STRING
+            },
             steps={i: float(f.step) for i, f in facts.items() if f.step is not None},
             constant=frozenset(
                 i for s, i in by_source.items() if frozenset() in keys or s == table.unit_column
@@ -144,8 +167,9 @@ class Classifier:
         values: dict[int, tuple[Value, ...]] = {}
         constant: set[int] = set()
         scales: dict[int, int] = {}
+        kind.check(*(expr for _, expr in node.items))
+        check_carried((expr for _, expr in node.items), kind.lengths)
         for column, expr in node.items:
-            check_overflow(expr, kind.intervals)
             if isinstance(expr, Ref):
                 copies.setdefault(expr.id, []).append(column.id)
             if column.type.is_numeric:
@@ -163,12 +187,14 @@ class Classifier:
         return replace(
             kind,
             units=_copied(kind.units, copies),
+            of_unit=frozenset(c.id for c, e in node.items if references(e) & kind.of_unit),
             keys=frozenset(frozenset(kept.get(i, i) for i in key) for key in kind.keys),
             sizes={**_hidden(kind, kept), **_spread(kind.sizes, copies)},
             values=values,
             intervals=intervals,
             scales=scales,
             steps=_spread(kind.steps, copies),
+            lengths=text_lengths(node.items, kind),
             constant=frozenset(constant),
             origin=_spread(kind.origin, copies),
         )
@@ -176,7 +202,7 @@ class Classifier:
     def _where(self, node: Where, kind: Kind) -> Kind:
         if isinstance(kind, Public):
             return kind
-        check_overflow(node.predicate, kind.intervals)
+        kind.check(node.predicate)
         sizes, values, intervals = dict(kind.sizes), dict(kind.values), dict(kind.intervals)
         for conjunct in conjuncts(node.predicate):
             pinned = pin(conjunct)
@@ -204,17 +230,15 @@ class Classifier:
         if isinstance(left, Public) and isinstance(right, Public):
             return left
         if isinstance(left, Private) and isinstance(right, Private):
-            return self._private_join(node, left, right)
+            return private_join(node, left, right)
         if isinstance(right, Private):
             if node.kind is JoinKind.INNER:
-                return self._public_join(node, right, node.left, keeps_unmatched=False)
+                return self._public_join(node, right, node.left)
         elif node.kind in (JoinKind.INNER, JoinKind.LEFT):
-            return self._public_join(
-                node, _private(left), node.right, keeps_unmatched=node.kind is JoinKind.LEFT
-            )
+            return self._public_join(node, _private(left), node.right)
         elif node.kind in (JoinKind.SEMI, JoinKind.ANTI):
-            self._check_condition(node, _private(left))
-            return _private(left)
+            check_filtering(node, _private(left), self._settle(node.right), self.facts.data)
+            return left
         raise Refusal(
             "JOIN_FORM",
             f"A {node.kind.value} join of a private table with a public one would make rows that "
@@ -225,125 +249,11 @@ class Classifier:
             "请使用带条件的 inner、left（保留私有侧）、semi 或 anti 连接。",
         )
 
-    def _check_condition(self, node: JoinOn, private: Private) -> None:
-        if node.condition is not None:
-            check_overflow(node.condition, private.intervals)
-
-    def _public_join(
-        self, node: JoinOn, private: Private, public: Node, *, keeps_unmatched: bool
-    ) -> Kind:
-        self._check_condition(node, private)
-        public_ids = {c.id for c in public.columns}
-        matched = tuple(sorted(equated(node.condition, public_ids)))
-        fan_out = max(self.facts.data.multiplicity(public, matched), 1)
-        self.multiplicities[public.columns[0].id] = fan_out
-        if fan_out > MAX_MULTIPLICITY:
-            raise Refusal(
-                "JOIN_FORM",
-                f"One private row can meet {fan_out} rows of the public side; at most "
-                f"{MAX_MULTIPLICITY} "
-                "are allowed. Join on a column that is unique in the public table, by equality.",
-                f"一行私有数据最多会匹配公开表的 {fan_out} 行，上限为 {MAX_MULTIPLICITY}。"
-                "请按公开表中唯一的列做等值连接。",
-            )
-        condition_ids = references(node.condition) if node.condition is not None else frozenset()
-        follows_unit = fan_out == 1 and (condition_ids - public_ids) <= private.constant
-        public_intervals = self._public_intervals(public)
-        public_values = self._public_values(public, keeps_unmatched=keeps_unmatched)
-        return replace(
-            private,
-            rows=None if private.rows is None else private.rows * fan_out,
-            keys=private.keys if fan_out == 1 else frozenset(),
-            values={**private.values, **public_values},
-            intervals={**private.intervals, **public_intervals},
-            constant=private.constant | (frozenset(public_ids) if follows_unit else frozenset()),
-            origin={**private.origin, **{i: (public, i) for i in public_ids}},
-            scales={**private.scales, **{c.id: 0 for c in public.columns if c.type.is_integral}},
-        )
-
-    def _public_intervals(self, public: Node) -> dict[int, Interval]:
-        result: dict[int, Interval] = {}
-        for column in public.columns:
-            if column.type.is_numeric:
-                numbers = [
-                    v
-                    for (v,) in self.facts.data.distinct(public, (column.id,))
-                    if isinstance(v, int | float) and math.isfinite(v)
-                ]
-                if numbers:
-                    result[column.id] = Interval(min(numbers), max(numbers))
-        return result
-
-    def _public_values(
-        self, public: Node, *, keeps_unmatched: bool
-    ) -> dict[int, tuple[Value, ...]]:
-        result: dict[int, tuple[Value, ...]] = {}
-        for column in public.columns:
-            found = tuple(v for (v,) in self.facts.data.distinct(public, (column.id,)))
-            if keeps_unmatched and None not in found:
-                found = (None, *found)
-            result[column.id] = found
-        return result
-
-    def _private_join(self, node: JoinOn, left: Private, right: Private) -> Kind:
-        if left.domain != right.domain:
-            raise Refusal(
-                "JOIN_FORM",
-                f"These private tables protect different units ({left.domain} and "
-                f"{right.domain}); a row "
-                "of the result would belong to both. Aggregate each and join the released answers.",
-                f"两张私有表保护的主体不同（{left.domain} 与 {right.domain}），连接结果的一行会同"
-                "时属于两者。"
-                "请分别聚合，再连接已发布的结果。",
-            )
-        if node.kind not in (JoinKind.INNER, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI):
-            raise Refusal(
-                "JOIN_FORM",
-                "Two private tables can be joined by inner, left, semi or anti, not "
-                f"{node.kind.value}.",
-                f"两张私有表只能做 inner、left、semi 或 anti 连接，不能做 {node.kind.value} 连接。",
-            )
-        if not any(equates(c, left.units, right.units) for c in conjuncts(node.condition)):
-            raise Refusal(
-                "JOIN_FORM",
-                "Two private tables join only on the protected unit's own id, by equality at the "
-                "top of "
-                "the condition and with both columns unchanged, for example on='uscc'.",
-                "两张私有表只能按受保护主体的原始标识做等值连接（条件最外层，且两列均未经改动），"
-                "例如 on='uscc'。",
-            )
-        merged = {**left.intervals, **right.intervals}
-        if node.condition is not None:
-            check_overflow(node.condition, merged)
-        if node.kind in (JoinKind.SEMI, JoinKind.ANTI):
-            return left
-        outer = node.kind is JoinKind.LEFT
-        rows = (
-            None
-            if left.rows is None or right.rows is None
-            else left.rows * (max(1, right.rows) if outer else right.rows)
-        )
-        right_values = {
-            i: (None, *v) if outer and None not in v else v for i, v in right.values.items()
-        }
-        # A left join with a further condition may match some rows of a unit and null-extend others.
-        extra = references(node.condition) if node.condition is not None else frozenset()
-        follows_unit = not outer or extra <= left.constant | right.constant
-        joined = Private(
-            domain=left.domain,
-            units=left.units if outer else left.units | right.units,
-            rows=rows,
-            keys=frozenset(a | b for a in left.keys for b in right.keys),
-            sizes=dict(left.sizes) if outer else {**left.sizes, **right.sizes},
-            values={**left.values, **right_values},
-            intervals=merged,
-            scales={**left.scales, **right.scales},
-            steps={**left.steps, **right.steps},
-            constant=left.constant | (right.constant if follows_unit else frozenset()),
-            max_units=max(left.max_units, right.max_units),
-            origin={**left.origin, **right.origin},
-        )
-        return tightened(joined)
+    def _public_join(self, node: JoinOn, private: Private, public: Node) -> Kind:
+        settled = self._settle(public)
+        joined, fan_out = public_join(node, private, settled, self.facts.data)
+        self.multiplicities[settled.columns[0].id] = fan_out
+        return joined
 
     def _union(self, node: UnionAll) -> Kind:
         kinds = [self.kind(child) for child in node.children]
@@ -370,6 +280,7 @@ class Classifier:
         rows = [k.rows for k in private]
         possible: dict[int, tuple[Value, ...]] = {}
         merged_intervals: dict[int, Interval] = {}
+        lengths: dict[int, int] = {}
         scales: dict[int, int] = {}
         for position, column in enumerate(node.columns):
             ids = [child.columns[position].id for child in node.children]
@@ -382,13 +293,24 @@ class Classifier:
                     interval = interval.hull(k.intervals[i])
                 merged_intervals[column.id] = interval
             scales[column.id] = max(k.scales.get(i, 0) for k, i in pairs)
+            if column.type is DataType.STRING:
+                lengths[column.id] = max(k.lengths.get(i, 0) for k, i in pairs)
         return Private(
             domain=private[0].domain,
             units=frozenset(shared),
+            of_unit=frozenset(
+                column.id
+                for position, column in enumerate(node.columns)
+                if any(
+                    child.columns[position].id in k.of_unit
+                    for child, k in zip(node.children, private, strict=True)
+                )
+            ),
             rows=None if any(r is None for r in rows) else sum(r for r in rows if r is not None),
             values=possible,
             sizes={i: len(v) for i, v in possible.items() if None not in v},
             intervals=merged_intervals,
+            lengths=lengths,
             scales=scales,
             max_units=max(k.max_units for k in private),
         )
@@ -414,58 +336,13 @@ class Classifier:
     def _group(self, node: Group, kind: Kind) -> Kind:
         if isinstance(kind, Public):
             return kind
-        for _, expr in node.keys:
-            check_overflow(expr, kind.intervals)
+        kind.check(
+            *(expr for _, expr in node.keys),
+            *(arg for _, call in node.aggregates for arg in call.args),
+        )
         if not is_per_unit(node, kind):
             raise AssertionError("a release must be frozen before its parent is classified")
-        return self._per_unit_group(node, kind)
-
-    def _per_unit_group(self, node: Group, kind: Private) -> Private:
-        key_ids = {c.id: e for c, e in node.keys}
-        units = frozenset(c.id for c, e in node.keys if isinstance(e, Ref) and e.id in kind.units)
-        values = {c.id: v for c, e in node.keys if (v := possible_values(e, kind)) is not None}
-        sizes = {
-            c.id: kind.sizes[e.id]
-            for c, e in node.keys
-            if isinstance(e, Ref) and e.id in kind.sizes
-        }
-        sizes |= {
-            c.id: len(values[c.id])
-            for c, e in node.keys
-            if c.id in values and c.id not in sizes and None not in values[c.id]
-        }
-        intervals: dict[int, Interval] = {}
-        scales: dict[int, int] = {}
-        for column, expr in node.keys:
-            if column.type.is_numeric:
-                interval = bounds(expr, kind.intervals)
-                if interval.is_finite:
-                    intervals[column.id] = interval
-                scales[column.id] = digits(expr, kind.scales)
-        per_group = rows_per_group(node, kind)
-        for column, call in node.aggregates:
-            interval = _inner_interval(call, kind, per_group)
-            if interval.is_finite:
-                intervals[column.id] = interval
-            scales[column.id] = _inner_digits(call, kind)
-        others = frozenset(key_ids) - units
-        refs = [e for c, e in node.keys if c.id in others]
-        constant_keys = all(references(e) <= kind.constant for e in refs)
-        grouped = Private(
-            domain=kind.domain,
-            units=units,
-            rows=kind.rows,
-            keys=frozenset((others,)),
-            sizes=sizes,
-            values=values,
-            intervals=intervals,
-            scales=scales,
-            constant=frozenset(c.id for c in node.columns) if constant_keys else frozenset(),
-            max_units=kind.max_units,
-        )
-        if constant_keys:
-            grouped = replace(grouped, rows=1, keys=grouped.keys | {frozenset()})
-        return tightened(grouped)
+        return per_unit_group(node, kind)
 
 
 def _private(kind: Kind) -> Private:
@@ -497,6 +374,13 @@ def _key_ids(
     return frozenset(keys), sizes
 
 
+def _longest(facts: ColumnFacts, *, is_unit: bool) -> int:
+    """Return the characters of a column's longest text."""
+    if facts.domain is not None:
+        return max((len(v) for v in facts.domain if isinstance(v, str)), default=0)
+    return MAX_UNIT_ID if is_unit else facts.max_length
+
+
 def _copied(ids: frozenset[int], copies: Mapping[int, list[int]]) -> frozenset[int]:
     return frozenset(new for old in ids for new in copies.get(old, ()))
 
@@ -508,36 +392,3 @@ def _spread(known: Mapping[int, T], copies: Mapping[int, list[int]]) -> dict[int
 def _hidden(kind: Private, kept: Mapping[int, int]) -> dict[int, int]:
     members = {i for key in kind.keys for i in key}
     return {kept.get(i, i): n for i, n in kind.sizes.items() if i in members}
-
-
-def _inner_interval(call: AggregateCall, kind: Private, per_group: int | None) -> Interval:
-    top = math.inf if per_group is None else per_group
-    match call.kind:
-        case (
-            AggregateKind.COUNT_ROWS
-            | AggregateKind.COUNT
-            | AggregateKind.COUNT_IF
-            | AggregateKind.COUNT_DISTINCT
-        ):
-            return Interval(0, top)
-        case AggregateKind.SUM:
-            value = bounds(call.args[0], kind.intervals)
-            return Interval(min(0, value.low), max(0, value.high)).times(Interval(0, top))
-        case AggregateKind.AVG | AggregateKind.MIN | AggregateKind.MAX:
-            return bounds(call.args[0], kind.intervals)
-        case _:
-            raise Refusal(
-                "UNSUPPORTED",
-                f"`{call.kind.value}` inside a per-unit group is not supported; use sum, count, "
-                "avg, min "
-                "or max there.",
-                f"按主体分组内不支持 `{call.kind.value}`；请使用 sum、count、avg、min 或 max。",
-            )
-
-
-def _inner_digits(call: AggregateCall, kind: Private) -> int:
-    if call.kind is AggregateKind.AVG:
-        return MAX_DIGITS
-    if call.kind in (AggregateKind.SUM, AggregateKind.MIN, AggregateKind.MAX):
-        return digits(call.args[0], kind.scales)
-    return 0

@@ -68,6 +68,8 @@ class ReleasePlan:
     notes: tuple[str, ...] = ()
     multiplicities: tuple[tuple[int, int], ...] = ()
     """For the public side of each join (by its first column): rows that one private row meets."""
+    most_rows: int = 1
+    """Rows that any step below the aggregate can make of one unit: how much work there may be."""
 
     @property
     def delta_1e12(self) -> int:

@@ -12,6 +12,19 @@ from typing import Protocol
 from privacy.dp.plan import Node
 from privacy.dp.types import DataType, Value
 
+MAX_TEXT = 1_000
+"""Characters of the longest text of a column whose contract says nothing."""
+
+MAX_CELLS = 200_000
+"""Cells of one answer: groups times aggregates (design §4.5); longer lists are read nowhere."""
+
+MAX_ROWS_PER_UNIT = 4096
+"""Rows that joins and unions may make of one unit. Without it one unit could decide, by the rows
+that it explodes into, whether a run ends at all."""
+
+MAX_UNIT_ID = 64
+"""Characters of the longest id of a protected unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnFacts:
@@ -25,6 +38,8 @@ class ColumnFacts:
     high: float | int | None = None
     scale: int = 0
     """Decimal digits kept: the lake stores a DOUBLE as the integer `round(value * 10**scale)`."""
+    max_length: int = MAX_TEXT
+    """Characters of the longest text that ingest lets through."""
     domain: tuple[Value, ...] | None = None
     """All values that ingest lets through, in key order; None means open."""
     step: float | int | None = None
@@ -72,8 +87,28 @@ class TableFacts:
 class PublicData(Protocol):
     """Exact answers about public relations (frozen public tables and the client's own frames)."""
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
-        """Return the distinct tuples of these columns of a public plan, sorted, nulls first."""
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on.
+
+        What is counted of it here is then true of the rows that an engine will read.
+        """
+        ...
+
+    def distinct(
+        self, node: Node, column_ids: tuple[int, ...], most: int
+    ) -> tuple[tuple[Value, ...], ...] | None:
+        """Return the distinct tuples of these columns of a public plan, sorted, nulls first.
+
+        None if there are more than `most`.
+        """
+        ...
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        """Return the smallest and the largest finite number of a column; None without any."""
+        ...
+
+    def longest(self, node: Node, column_id: int) -> int:
+        """Return the number of characters of a column's longest text; 0 without any."""
         ...
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:

@@ -9,7 +9,7 @@ from privacy.dp.bounding import Contribution
 from privacy.dp.draw import Draw, Output
 from privacy.dp.exact import Measure, MeasureKind
 from privacy.dp.fixedpoint import fixed_bounds
-from privacy.dp.interval import Interval, check_overflow
+from privacy.dp.interval import Interval
 from privacy.dp.plan import AggregateCall, AggregateKind, Apply, Column, Const, Expr, Ref
 from privacy.dp.relation import Private
 from privacy.dp.types import DataType
@@ -45,8 +45,7 @@ class Builder:
 
     def output(self, column: Column, call: AggregateCall) -> Output:
         """Return how an aggregate is answered, making its draws."""
-        for arg in call.args:
-            check_overflow(arg, self.kind.intervals)
+        self.kind.check(*call.args)
         match call.kind:
             case AggregateKind.COUNT_ROWS:
                 return Output(column, "integer", (self.rows(),))

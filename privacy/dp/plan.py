@@ -4,7 +4,7 @@ A column id is unique in the whole plan, and a table read twice gets two sets of
 self-join is unambiguous and provenance can be followed by id instead of by name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from privacy.dp.query import JoinKind
@@ -217,6 +217,21 @@ def children(node: Node) -> tuple[Node, ...]:
             return node.children
         case _:
             return (node.child,)
+
+
+def with_children(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """Return `node` over other inputs, left to right: itself, if they are its own."""
+    if all(new is old for new, old in zip(inputs, children(node), strict=True)):
+        return node
+    match node:
+        case Scan() | Local():
+            return node
+        case JoinOn():
+            return replace(node, left=inputs[0], right=inputs[1])
+        case UnionAll():
+            return replace(node, children=inputs)
+        case _:
+            return replace(node, child=inputs[0])
 
 
 def references(expr: Expr) -> frozenset[int]:

@@ -135,6 +135,30 @@ def equated(condition: Expr | None, public_ids: set[int]) -> set[int]:
     return found
 
 
+def told_apart(
+    condition: Expr | None, keys: Iterable[frozenset[int]], columns: frozenset[int]
+) -> bool:
+    """Whether at most one of a unit's rows on the side of `columns` meets a row of the other.
+
+    It is so if every column of one of that side's unique keys equals something of the other side:
+    by `==`, which no null satisfies, and not for doubles, of which two stored ones may be equal.
+    """
+    given: set[int] = set()
+    for part in conjuncts(condition):
+        if not (isinstance(part, Apply) and part.function == "=="):
+            continue
+        a, b = part.args
+        for own, other in ((a, b), (b, a)):
+            if (
+                isinstance(own, Ref)
+                and own.id in columns
+                and own.type is not DataType.DOUBLE
+                and not references(other) & columns
+            ):
+                given.add(own.id)
+    return any(key <= given for key in keys)
+
+
 def equates(part: Expr, left: frozenset[int], right: frozenset[int]) -> bool:
     """Whether a conjunct is a plain equality between a column of each set."""
     if not (isinstance(part, Apply) and part.function in ("==", "<=>")):

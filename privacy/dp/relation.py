@@ -13,9 +13,11 @@ unit change another unit's rows is refused with the nearest allowed form.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from privacy.dp.interval import Interval
+from privacy.dp.facts import MAX_ROWS_PER_UNIT
+from privacy.dp.interval import Interval, check_overflow
 from privacy.dp.plan import Apply, Const, Expr, Group, Node, Ref, references
 from privacy.dp.predicate import merged_values
+from privacy.dp.textlength import check_searches, check_texts
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
@@ -33,6 +35,8 @@ class Private:
     """The unit domain, such as `enterprise`."""
     units: frozenset[int]
     """Columns that hold the raw unit id of their row."""
+    of_unit: frozenset[int]
+    """Columns made from the unit id, those in `units` among them: no released group is theirs."""
     rows: int | None
     """B: at most this many rows of one unit; None means no bound is proven."""
     keys: frozenset[frozenset[int]] = frozenset()
@@ -48,10 +52,19 @@ class Private:
     """Quantile grid of a column, from its contract."""
     constant: frozenset[int] = frozenset()
     """Columns with one value per unit (a unit has a single row there before any fan-out)."""
+    lengths: Mapping[int, int] = field(default_factory=dict)
+    """Characters of the longest text of each text column."""
     max_units: int = 0
     """Public cap on the units of the domain."""
     origin: Mapping[int, tuple[Node, int]] = field(default_factory=dict)
     """For a column joined in from a public relation: that relation and its column."""
+
+    def check(self, *exprs: Expr) -> None:
+        """Raise `Refusal` if a row could make a number, a text or a search in them too large."""
+        for expr in exprs:
+            check_overflow(expr, self.intervals)
+        check_texts(exprs, self.lengths)
+        check_searches(exprs, self.lengths)
 
     def product(self, columns: Iterable[int]) -> int | None:
         """Return how many value combinations the columns can take, or None if that is open."""
@@ -137,6 +150,28 @@ def tightened(kind: Private) -> Private:
         if proven is not None:
             best = proven if best is None else min(best, proven)
     return kind if best == kind.rows else replace(kind, rows=best)
+
+
+def check_growth(kind: Private, inputs: Iterable[Kind]) -> None:
+    """Raise `Refusal` if a step makes too many rows of one unit: more than it was given, and many.
+
+    It is the bound before any cut that counts, since an engine makes the rows before it cuts them.
+    """
+    given = [k.rows for k in inputs if isinstance(k, Private)]
+    if not given or kind.rows in given:
+        return
+    most = None if None in given else max(r for r in given if r is not None)
+    if kind.rows is None or (kind.rows > MAX_ROWS_PER_UNIT and (most is None or kind.rows > most)):
+        found = "any number of" if kind.rows is None else str(kind.rows)
+        number = "任意多" if kind.rows is None else str(kind.rows)
+        raise Refusal(
+            "TOO_LARGE",
+            f"This step could make {found} rows of one protected unit; at most "
+            f"{MAX_ROWS_PER_UNIT} are allowed. Aggregate each side to one row per unit first "
+            "(group by its id), or join on a column that is unique in the public table.",
+            f"此步骤可能使一个受保护主体产生{number}行，上限为 {MAX_ROWS_PER_UNIT}。"
+            "请先按主体标识聚合为每主体一行，或按公开表中唯一的列连接。",
+        )
 
 
 def rows_refused(what: str) -> Refusal:

@@ -43,11 +43,12 @@ def certify(
     plan: Cells,
     claim: Claim,
     tables: Mapping[str, TableFacts],
-    public_values: Callable[[int], Collection[Value]],
+    public_values: Callable[[int], Collection[Value] | None],
 ) -> None:
     """Raise `CertificateError` unless everything that `claim` says holds of `plan`.
 
-    `public_values` gives all values of a public column, null included, in the frozen tables.
+    `public_values` gives all values of a public column, null included, in the frozen tables; None
+    where they are too many to be listed.
     """
     _Final(Prover(claim, tables, public_values, _read_by_keys(plan))).check(plan)
 
@@ -79,7 +80,7 @@ class _Final:
         keys = [expr for _, expr in plan.keys]
         for expr in keys:
             self.prover.visible(expr, bounded)
-            if column_names(expr) & bounded.raw_units:
+            if column_names(expr) & bounded.of_unit:
                 raise CertificateError("a group key is made from the unit's id")
         rows = bounded.rows
         if rows is None or rows > self.prover.claim.rows_per_unit:

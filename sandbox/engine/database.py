@@ -14,7 +14,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from sandbox.engine.run import Cancelled, EngineFailure, RunCancelled, TableSource, watched
+from sandbox.engine.memo import Memo
+from sandbox.engine.run import EngineFailure, RunCancelled, TableSource, watched
+from sandbox.engine.turns import Turn, Turns
+
+BATCH_ROWS = 100_000
+"""Rows fetched at once where an answer's size is limited."""
 
 _SAFE = re.compile(r"[a-z0-9]+", re.ASCII)
 
@@ -28,6 +33,14 @@ class Limits:
     """None leaves it to DuckDB: all cores."""
     concurrent: int = 4
     """Questions that run at once; others wait."""
+    each: int | None = None
+    """How many of them are of one asker; None: all may be."""
+    remembered: int = 64_000_000
+    """Bytes of answers about frozen public tables that are kept for later questions."""
+
+
+class AnswerTooLarge(Exception):  # noqa: N818 - a limit that its caller words
+    """Rows that were not fetched to the end: more bytes than the caller wanted."""
 
 
 class Database:
@@ -59,10 +72,10 @@ class Database:
         settings["lock_configuration"] = True
         for name, value in settings.items():
             self._connection.execute(f"SET {name} = {_literal(value)}")
-        self._places = threading.BoundedSemaphore(limits.concurrent)
+        self._turns = Turns(limits.concurrent, limits.each or limits.concurrent)
         self._lock = threading.Lock()
         self._views: set[str] = set()
-        self.remembered: dict[object, object] = {}
+        self.remembered = Memo(limits.remembered)
         """Answers about frozen public tables, kept for every later question."""
 
     def close(self) -> None:
@@ -83,16 +96,21 @@ class Database:
         self,
         statements: tuple[str, ...],
         frames: Mapping[str, pa.Table],
-        cancelled: Cancelled | None = None,
+        turn: Turn | None = None,
+        most_bytes: int | None = None,
     ) -> list[pa.Table]:
-        """Run SELECT statements over views and `frames` (by `frame_name`); errors tell nothing."""
-        with self._places:
+        """Run SELECT statements over views and `frames` (by `frame_name`); errors tell nothing.
+
+        Raises `RunCancelled` when the turn is over, `AnswerTooLarge` above `most_bytes` of a table.
+        """
+        turn = turn or Turn()
+        with self._turns.place(turn):
             cursor = self._connection.cursor()
             try:
                 for name, table in frames.items():
                     cursor.register(name, table)
-                with watched(cancelled, cursor.interrupt) as stopped:
-                    return [_run(cursor, s, stopped) for s in statements]
+                with watched(turn.over, cursor.interrupt) as stopped:
+                    return [_run(cursor, s, stopped, most_bytes) for s in statements]
             except duckdb.Error:
                 raise EngineFailure from None
             finally:
@@ -117,15 +135,34 @@ def positional(table: pa.Table) -> pa.Table:
     return table.rename_columns([f"f{i}" for i in range(table.num_columns)])
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, statement: str, stopped: threading.Event) -> pa.Table:
+def _run(
+    cursor: duckdb.DuckDBPyConnection,
+    statement: str,
+    stopped: threading.Event,
+    most_bytes: int | None,
+) -> pa.Table:
     try:
         if stopped.is_set():
             raise RunCancelled
-        return cursor.sql(statement).to_arrow_table()
-    except duckdb.Error:
+        if most_bytes is None:
+            return cursor.sql(statement).to_arrow_table()
+        return _fetched(cursor.sql(statement).to_arrow_reader(BATCH_ROWS), most_bytes)
+    except (duckdb.Error, pa.ArrowException):
         if stopped.is_set():
             raise RunCancelled from None
-        raise
+        raise EngineFailure from None
+
+
+def _fetched(reader: pa.RecordBatchReader, most_bytes: int) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    held = 0
+    for batch in reader:
+        held += batch.nbytes
+        if held > most_bytes:
+            reader.close()
+            raise AnswerTooLarge
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _literal(value: object) -> str:

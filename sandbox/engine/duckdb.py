@@ -7,22 +7,20 @@ import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
 from privacy.dp.facts import TableFacts
-from sandbox.engine.certificate import Claim, certify
-from sandbox.engine.compile import compile_query
+from sandbox.engine.certified import Certified, certified
+from sandbox.engine.claim import Claim
 from sandbox.engine.database import Database, frame_name, positional
-from sandbox.engine.physical import Cells
-from sandbox.engine.prepare import prepared
-from sandbox.engine.public import ARROW_TYPES, PublicEngine
 from sandbox.engine.render import DUCKDB, Renderer
-from sandbox.engine.run import Cancelled, ExactTable, Run, TableSource, gathered
+from sandbox.engine.run import Cancelled, Engine, ExactTable, Run, TableSource, gathered
+from sandbox.engine.turns import Turn
 
 
-class DuckDbEngine:
+class DuckDbEngine(Engine):
     """Runs checked questions in DuckDB. Safe to share between threads."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep the database; it may be shared with a public engine."""
-        self._database = database
+    def __init__(self, database: Database, public: Database | None = None) -> None:
+        """Keep the database of private runs, and the one of public parts; None: the same."""
+        self._database, self._public = database, public or database
 
     def prepare(
         self,
@@ -35,43 +33,25 @@ class DuckDbEngine:
         cancelled: Cancelled | None = None,
     ) -> Run:
         """Evaluate public parts, compile, certify against `claim`; read no private row."""
-        public = PublicEngine(self._database, lambda: sources, frames)
-        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
-        plan = compile_query(ready.query, facts)
-        certify(plan, claim, facts, ready.values(public))
-        types = tuple(ARROW_TYPES[column.type] for column, _ in query.keys)
-        return partial(self._answer, plan, types, sources, ready.rows, cancelled)
-
-    def run(
-        self,
-        query: ExactQuery,
-        tables: Mapping[str, TableSource],
-        *,
-        claim: Claim,
-        frames: Mapping[str, pa.Table] | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> ExactTable:
-        """Prepare and run at once, over tables that are at hand."""
-        facts = {name: source.facts for name, source in tables.items()}
-        return self.prepare(query, facts, tables, claim=claim, frames=frames, cancelled=cancelled)()
+        checked = certified(
+            query, facts, sources, self._public, claim=claim, frames=frames, cancelled=cancelled
+        )
+        return partial(self._answer, checked, sources, cancelled)
 
     def _answer(
-        self,
-        plan: Cells,
-        types: tuple[pa.DataType, ...],
-        sources: Mapping[str, TableSource],
-        rows: Mapping[str, pa.Table],
-        cancelled: Cancelled | None,
+        self, checked: Certified, sources: Mapping[str, TableSource], cancelled: Cancelled | None
     ) -> ExactTable:
+        rows = checked.rows
+
         def view(name: str) -> str:
             return frame_name(name) if name in rows else self._database.view(sources[name])
 
-        statements = Renderer(DUCKDB, view).statements(plan)
+        statements = Renderer(DUCKDB, view).statements(checked.plan)
         texts = [sql for _, sql in statements.histograms]
         texts += [statements.cells] if statements.cells is not None else []
         given = {frame_name(d): positional(t) for d, t in rows.items()}
-        answers = self._database.query(tuple(texts), given, cancelled)
+        answers = self._database.query(tuple(texts), given, Turn(cancelled=cancelled))
         cells = answers.pop() if statements.cells is not None else None
         histograms = dict(zip((n for n, _ in statements.histograms), answers, strict=True))
-        keys = tuple(name for name, _ in plan.keys)
-        return gathered(keys, types, cells, histograms)
+        keys = tuple(name for name, _ in checked.plan.keys)
+        return gathered(keys, checked.types, cells, histograms)

@@ -12,6 +12,7 @@ the two engines.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from privacy.dp.patterns import like_is_valid, translated
 from privacy.dp.types import LONG_MAX, LONG_MIN, DataType
 from privacy.errors import Refusal
 from sandbox.engine.conversions import (
@@ -23,7 +24,6 @@ from sandbox.engine.conversions import (
     read_date,
     refused,
 )
-from sandbox.engine.patterns import like_is_valid, translated
 from sandbox.engine.physical import Call, Lit, Scalar
 
 FIRST_DAY, LAST_DAY = -719162, 2932896
@@ -299,14 +299,15 @@ def _date_made(engine: str) -> Builder:
 def _substring(args: tuple[str, ...], call: Call) -> str:
     """DuckDB in Spark's words: positions from 1 (0 too), negative ones from the end."""
     text, position = args[0], f"CAST({args[1]} AS BIGINT)"
-    length = f"CAST({args[2]} AS BIGINT)" if len(args) > 2 else str(2**31 - 1)  # noqa: PLR2004
+    length = f"CAST({args[2] if len(args) > 2 else 2**31 - 1} AS BIGINT)"  # noqa: PLR2004
     literal = call.args[1]
     start = (
         f"(CASE WHEN {position} > 0 THEN {position} - 1 "
         f"WHEN {position} < 0 THEN length({text}) + {position} ELSE 0 END)"
     )
     if isinstance(literal, Lit) and isinstance(literal.value, int) and literal.value >= 0:
-        start = str(max(literal.value - 1, 0))
+        # Never a bare literal: DuckDB gives it 32 bits, and the sum below would overflow.
+        start = f"CAST({max(literal.value - 1, 0)} AS BIGINT)"
     begin = f"GREATEST({start}, 0)"
     return (
         f"CASE WHEN {text} IS NULL OR {args[1]} IS NULL OR {length} IS NULL THEN NULL "
@@ -329,17 +330,6 @@ def _spark_right(args: tuple[str, ...], call: Call) -> str:
     return _side("right")(args, call)
 
 
-def _like(args: tuple[str, ...], call: Call) -> str:
-    pattern = _literal_text(call.args[1], "like")
-    if not like_is_valid(pattern):
-        raise Refusal(
-            "UNSUPPORTED",
-            "In a `like` pattern, `\\` stands before `%`, `_` or another `\\` only.",
-            "`like` 模式中的 `\\` 只能位于 `%`、`_` 或另一个 `\\` 之前。",
-        )
-    return f"{args[0]} LIKE {args[1]} ESCAPE "
-
-
 def _padded(name: str) -> Builder:
     def build(args: tuple[str, ...], call: Call) -> str:
         size = _literal_int(call.args[1], name)
@@ -357,6 +347,18 @@ def _repeated(args: tuple[str, ...], call: Call) -> str:
 def rlike_pattern(call: Call) -> str:
     """Return the literal pattern of an `rlike` in the common language of both engines."""
     return translated(_literal_text(call.args[1], "rlike"))
+
+
+def like_pattern(call: Call) -> str:
+    """Return the literal pattern of a `like`, if every escape in it has a meaning."""
+    pattern = _literal_text(call.args[1], "like")
+    if not like_is_valid(pattern):
+        raise Refusal(
+            "UNSUPPORTED",
+            "In a `like` pattern, `\\` stands before `%`, `_` or another `\\` only.",
+            "`like` 模式中的 `\\` 只能位于 `%`、`_` 或另一个 `\\` 之前。",
+        )
+    return pattern
 
 
 _COMPARISONS = {
@@ -427,10 +429,7 @@ TABLE: Mapping[str, Rendering] = {
     "startswith": Rendering("starts_with({0}, {1})", "startswith({0}, {1})"),
     "endswith": Rendering("ends_with({0}, {1})", "endswith({0}, {1})"),
     "contains": both("contains({0}, {1})"),
-    "like": Rendering(
-        lambda args, call: _like(args, call) + "'\\'",
-        lambda args, call: _like(args, call) + "'\\\\'",
-    ),
+    "like": Rendering("{0} LIKE {1} ESCAPE '\\'", "{0} RLIKE {1}"),
     "rlike": Rendering("regexp_matches({0}, {1})", "{0} RLIKE {1}"),
     "replace": both(_listed("replace")),
     "lpad": both(_padded("lpad")),

@@ -10,24 +10,14 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
-from privacy.dp.facts import PublicData, TableFacts
+from privacy.dp.facts import TableFacts
 from privacy.dp.iterate import Steps, drive
-from privacy.dp.plan import (
-    JoinOn,
-    Local,
-    Node,
-    Project,
-    Ref,
-    Scan,
-    UnionAll,
-    Where,
-    children,
-    walk,
-)
-from privacy.dp.types import Value
+from privacy.dp.plan import Local, Node, Scan, children, walk, with_children
 from sandbox.engine.compile import compile_query
+from sandbox.engine.database import positional
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, SPARK, Renderer
+from sandbox.engine.settle import is_settled
 
 Evaluate = Callable[[Node], pa.Table]
 
@@ -40,11 +30,7 @@ class Prepared:
     rows: Mapping[str, pa.Table]
     """The rows by digest."""
     public: Mapping[int, Node]
-    """For each column of a public side, the public plan that it belongs to."""
-
-    def values(self, data: PublicData) -> Callable[[int], tuple[Value, ...]]:
-        """Return a function from a public column's id to all its values, null included."""
-        return lambda column: tuple(v for (v,) in data.distinct(self.public[column], (column,)))
+    """For each column in a public side, the uppermost plan over tables and `rows` that has it."""
 
 
 def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Evaluate) -> Prepared:
@@ -55,18 +41,20 @@ def prepared(query: ExactQuery, tables: Mapping[str, TableFacts], evaluate: Eval
 
     def rewrite(current: Node) -> Steps[Node]:
         if id(current) not in private:
-            public.update({c.id: current for c in current.columns})
-            if _is_simple(current):
-                return current
-            digest = f"p{len(made)}"
-            made[digest] = evaluate(current)
-            sources = tuple(f"f{i}" for i in range(len(current.columns)))
-            return Local(digest, current.columns, sources)
+            side = current
+            if not is_settled(current):
+                digest = f"p{len(made)}"
+                made[digest] = positional(evaluate(current))
+                sources = tuple(f"f{i}" for i in range(len(current.columns)))
+                side = Local(digest, current.columns, sources)
+            for part in reversed(walk(side)):
+                public.update({c.id: part for c in part.columns})
+            return side
         inputs: list[Node] = []
         for child in children(current):
             changed: Node = yield rewrite(child)
             inputs.append(changed)
-        return _with_inputs(current, inputs)
+        return with_children(current, tuple(inputs))
 
     child = drive(rewrite(query.child))
     return Prepared(replace(query, child=child), made, public)
@@ -92,26 +80,3 @@ def _private_nodes(node: Node, tables: Mapping[str, TableFacts]) -> set[int]:
         elif any(id(c) in found for c in children(current)):
             found.add(id(current))
     return found
-
-
-def _is_simple(node: Node) -> bool:
-    while True:
-        if (
-            isinstance(node, Project) and all(isinstance(e, Ref) for _, e in node.items)
-        ) or isinstance(node, Where):
-            node = node.child
-        else:
-            break
-    return isinstance(node, Scan)
-
-
-def _with_inputs(node: Node, inputs: list[Node]) -> Node:
-    match node:
-        case Scan() | Local():
-            return node
-        case JoinOn():
-            return replace(node, left=inputs[0], right=inputs[1])
-        case UnionAll():
-            return replace(node, children=tuple(inputs))
-        case _:
-            return replace(node, child=inputs[0])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from privacy.dp.types import LONG_MAX, DataType, Value
-from sandbox.engine.physical import Call, Col, Lit, Scalar, Unscaled
+from sandbox.engine.physical import Call, Col, Lit, Scalar, Unscaled, column_names
 
 _REJECTS_NULL = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "like", "isnotnull"})
 """Predicates that are not true where a compared column is null."""
@@ -38,6 +38,8 @@ class Proven:
     """Columns with one value for each unit."""
     raw_units: frozenset[str] = frozenset()
     """Visible columns that hold the raw unit id."""
+    of_unit: frozenset[str] = frozenset()
+    """Visible columns made from it, `raw_units` among them."""
     max_units: int | None = None
 
 
@@ -233,8 +235,49 @@ def merged(left: Proven, right: Proven) -> Proven:
         sizes={**left.sizes, **right.sizes},
         optional=left.optional | right.optional,
         domains={**left.domains, **right.domains},
+        of_unit=left.of_unit | right.of_unit,
         max_units=max(units) if units else None,
     )
+
+
+def joined_rows(
+    condition: Scalar | None,
+    left: tuple[Proven, frozenset[str]],
+    right: tuple[Proven, frozenset[str]],
+    *,
+    outer: bool,
+) -> tuple[int | None, frozenset[frozenset[str]]]:
+    """Return B and the live keys of one unit's rows of two sides, each with its columns' names.
+
+    A side keeps both if the condition gives every column of a unique key of the other side.
+    """
+    known = (left[0].rows, right[0].rows)
+    rows = times(known[0], at_least_one(known[1]) if outer else known[1])
+    keys = frozenset(a | b for a in left[0].keys for b in right[0].keys)
+    for (kept, _), (met, names) in ((left, right),) if outer else ((left, right), (right, left)):
+        if any(key <= _given(condition, names) for key in met.keys):
+            rows = rows if kept.rows is None else least(rows, kept.rows)
+            keys |= kept.keys
+    return rows, keys
+
+
+def _given(condition: Scalar | None, names: frozenset[str]) -> frozenset[str]:
+    """Return which of these columns a top-level `==` gives from other columns; no doubles."""
+    found: set[str] = set()
+    parts = [condition]
+    while parts:
+        part = parts.pop()
+        if not isinstance(part, Call):
+            continue
+        if part.function == "and":
+            parts.extend(part.args)
+        if part.function == "==":
+            for own, other in (part.args, part.args[::-1]):
+                if not isinstance(own, Col) or own.type is DataType.DOUBLE:
+                    continue
+                if own.name in names and not column_names(other) & names:
+                    found.add(own.name)
+    return frozenset(found)
 
 
 def least(known: int | None, other: int) -> int:

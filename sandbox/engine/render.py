@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 
+from privacy.dp.patterns import like_for_java
 from privacy.dp.query import JoinKind
 from privacy.dp.types import LONG_MIN, DataType, Value
 from privacy.errors import Refusal
 from sandbox.engine.conversions import SQL_TYPES
-from sandbox.engine.functions import render_call, rlike_pattern
+from sandbox.engine.functions import like_pattern, render_call, rlike_pattern
 from sandbox.engine.physical import (
     COHORT_SOURCE,
     RANK_SOURCE,
@@ -347,12 +348,18 @@ class Renderer:
                 return f"({plain} / {self.literal(float(10**expr.scale), DataType.DOUBLE)})"
             case Lit():
                 return self.literal(expr.value, expr.type)
-            case Call(function="rlike"):
-                pattern = self.literal(rlike_pattern(expr), DataType.STRING)
+            case Call(function="like" | "rlike"):
+                pattern = self.literal(self._pattern(expr), DataType.STRING)
                 return render_call(expr, (self.scalar(expr.args[0]), pattern), self._engine)
             case Call():
                 args = tuple(self.scalar(a) for a in expr.args)
                 return render_call(expr, args, self._engine, public=self._public)
+
+    def _pattern(self, call: Call) -> str:
+        if call.function == "rlike":
+            return rlike_pattern(call)
+        pattern = like_pattern(call)
+        return like_for_java(pattern) if self._engine == SPARK else pattern
 
     def literal(self, value: Value, kind: DataType) -> str:
         """Return a typed constant; text is never quoted but decoded from its bytes."""

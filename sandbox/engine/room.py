@@ -21,13 +21,17 @@ from sandbox.engine.database import Database
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.prepare import check_supported
 from sandbox.engine.public import PublicEngine
-from sandbox.engine.run import EngineFailure, TableSource
+from sandbox.engine.run import Cancelled, EngineFailure, TableSource
 from sandbox.engine.spark import SparkEngine
+from sandbox.engine.turns import Turn
 from sandbox.lake.catalogue import Lake
 
 DUCKDB, SPARK = "duckdb", "spark"
 EMBEDDED_ROWS = 200_000_000
 """Largest number of rows, by contract caps, that the embedded engine takes without being told."""
+
+PUBLIC_SECONDS = 60.0
+"""Running time of one question's public parts; it touches nobody's privacy, only others' turns."""
 
 
 class LakeTables:
@@ -47,7 +51,7 @@ class EngineRoom:
     """`sandbox.gateway.execute.Engines` over the lake, DuckDB and Spark."""
 
     lake: Lake
-    database: Database
+    public_database: Database
     embedded: DuckDbEngine
     spark: SparkEngine | None
     embedded_rows: int = EMBEDDED_ROWS
@@ -94,10 +98,14 @@ class EngineRoom:
         return lambda: run().exact()
 
     def public(
-        self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+        self,
+        tables: Mapping[str, TableFacts],
+        frames: Mapping[str, pa.Table],
+        asker: str,
+        cancelled: Cancelled | None,
     ) -> "PublicRooms":
-        """Return a runner over the public tables among `tables` and these frames."""
-        return PublicRooms(self, tables, frames)
+        """Return a runner over the public tables among `tables` and these frames, for one asker."""
+        return PublicRooms(self, tables, frames, Turn(asker, cancelled, PUBLIC_SECONDS))
 
 
 class LakeSources(Mapping[str, TableSource]):
@@ -125,20 +133,43 @@ class PublicRooms:
     """Evaluates public plans; a private table's files are never handed to it."""
 
     def __init__(
-        self, room: EngineRoom, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+        self,
+        room: EngineRoom,
+        tables: Mapping[str, TableFacts],
+        frames: Mapping[str, pa.Table],
+        turn: Turn,
     ) -> None:
         """Look files up only when a plan reads them."""
         public = {name: known for name, known in tables.items() if not known.is_private}
         sources = LakeSources(room.lake, public)
-        self._engine = PublicEngine(room.database, lambda: sources, frames)
+        self._engine = PublicEngine(room.public_database, lambda: sources, frames, turn)
+
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """What an engine has to be given beside tables: the client's frames and settled rows."""
+        return self._engine.frames
+
+    def settled(self, node: Node) -> Node:
+        """Return a public plan of the same columns whose rows are decided from here on."""
+        return self._engine.settled(node)
 
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan."""
         return self._engine.run(node)
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Value, ...], ...]:
-        """Return the distinct tuples of these columns, sorted, nulls first."""
-        return self._engine.distinct(node, column_ids)
+    def distinct(
+        self, node: Node, column_ids: tuple[int, ...], most: int
+    ) -> tuple[tuple[Value, ...], ...] | None:
+        """Return the distinct tuples of these columns, sorted, nulls first; None above `most`."""
+        return self._engine.distinct(node, column_ids, most)
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        """Return the smallest and the largest finite number of a column."""
+        return self._engine.extremes(node, column_id)
+
+    def longest(self, node: Node, column_id: int) -> int:
+        """Return the number of characters of a column's longest text."""
+        return self._engine.longest(node, column_id)
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
         """Return the largest number of rows that share these columns' values."""

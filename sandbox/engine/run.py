@@ -107,6 +107,19 @@ class Engine(Protocol):
         """
         ...
 
+    def run(
+        self,
+        query: ExactQuery,
+        tables: Mapping[str, TableSource],
+        *,
+        claim: "Claim",
+        frames: Mapping[str, pa.Table] | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> ExactTable:
+        """Prepare and run at once, over tables that are at hand."""
+        facts = {name: source.facts for name, source in tables.items()}
+        return self.prepare(query, facts, tables, claim=claim, frames=frames, cancelled=cancelled)()
+
 
 def _tuples(table: pa.Table, names: list[str]) -> list[tuple[object, ...]]:
     if not names:

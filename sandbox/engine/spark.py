@@ -1,15 +1,17 @@
 """The distributed engine: Spark in classic mode, on this machine or on a cluster.
 
 One session per process, warmed in the background. Its progress, metrics, logs and errors hold row
-counts and values, so none of them leaves this module.
+counts and values, so none of them leaves this module. A cluster's workers are the exception: at
+level INFO their executors' logs name staged files and their sizes.
 """
 
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,14 @@ import pyarrow as pa
 
 from privacy.dp.exact import ExactQuery
 from privacy.dp.facts import TableFacts
-from sandbox.engine.certificate import Claim, certify
-from sandbox.engine.compile import compile_query
+from sandbox.engine.certified import Certified, certified
+from sandbox.engine.claim import Claim
 from sandbox.engine.database import Database, frame_name, positional
-from sandbox.engine.physical import Cells
-from sandbox.engine.prepare import prepared
-from sandbox.engine.public import ARROW_TYPES, PublicEngine
 from sandbox.engine.render import SPARK, Renderer
 from sandbox.engine.run import (
     POLL_SECONDS,
     Cancelled,
+    Engine,
     EngineFailure,
     ExactTable,
     Run,
@@ -36,6 +36,7 @@ from sandbox.engine.run import (
     gathered,
     watched,
 )
+from sandbox.engine.stage import Stage, StageError
 from sandbox.java import find_java_home
 
 log = logging.getLogger(__name__)
@@ -59,9 +60,42 @@ class SparkSettings:
     """Questions that run at once; others wait."""
     partitions: int = os.cpu_count() or 2
     """Shuffle partitions."""
+    driver_host: str = "127.0.0.1"
+    """Address at which a cluster's executors reach this process."""
+    jars: tuple[Path, ...] = ()
+    """What driver and executors need on their class path beyond Spark itself."""
+    secret: str = field(default="", repr=False)
+    """What a standalone cluster and its drivers share to know and to encrypt each other."""
+    stage: str = ""
+    """URL of the place that a cluster reads tables from; empty: it reads the local files."""
+
+    def __post_init__(self) -> None:
+        """Refuse a cluster that anybody on the network could join."""
+        if self.master.startswith("spark://") and not self.secret:
+            raise StageError(
+                "LAB_SPARK_SECRET is missing: rows would cross the network in the clear. Set it to "
+                "the spark.authenticate.secret of LAB_SPARK_MASTER, whose master and workers need "
+                "spark.authenticate and spark.network.crypto.enabled."
+            )
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> "SparkSettings":
+        """Return what the settings of Spark say; raise `StageError` for what cannot work."""
+        return cls(
+            master=environ.get("LAB_SPARK_MASTER") or LOCAL_MASTER,
+            driver_host=environ.get("LAB_SPARK_DRIVER_HOST") or "127.0.0.1",
+            jars=_jars(environ.get("LAB_SPARK_JARS", "")),
+            secret=environ.get("LAB_SPARK_SECRET", ""),
+            stage=environ.get("LAB_SPARK_STAGE_URL", ""),
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether executors are threads of Spark's own process here."""
+        return re.fullmatch(r"local(\[.*\])?", self.master) is not None
 
 
-class SparkEngine:
+class SparkEngine(Engine):
     """Runs checked questions in Spark. Safe to share between threads."""
 
     def __init__(
@@ -73,6 +107,7 @@ class SparkEngine:
         self._settings = settings or SparkSettings()
         self._places = threading.BoundedSemaphore(self._settings.concurrent)
         self._lock = threading.Lock()
+        self._stage = Stage(self._settings.stage, scratch) if self._settings.stage else None
         self._views: set[str] = set()
         self._numbers = count(1)
         self._session: Any = None
@@ -97,6 +132,8 @@ class SparkEngine:
         """Stop Spark, if it was started."""
         if self._starting is not None:
             self._starting.join()
+        if self._stage is not None:
+            self._stage.close()
         if self._session is not None:
             self._session.stop()
 
@@ -111,31 +148,16 @@ class SparkEngine:
         cancelled: Cancelled | None = None,
     ) -> Run:
         """Evaluate public parts, compile, certify, wait for Spark; read no private row."""
-        public = PublicEngine(self._database, lambda: sources, frames)
-        ready = prepared(query, facts, lambda node: public.run(node, None, cancelled))
-        plan = compile_query(ready.query, facts)
-        certify(plan, claim, facts, ready.values(public))
+        checked = certified(
+            query, facts, sources, self._database, claim=claim, frames=frames, cancelled=cancelled
+        )
         session = self._wait(cancelled)
-        types = tuple(ARROW_TYPES[column.type] for column, _ in query.keys)
 
         def run() -> ExactTable:
             with self._places:
-                return self._answer(session, plan, types, (sources, ready.rows), cancelled)
+                return self._answer(session, checked, sources, cancelled)
 
         return run
-
-    def run(
-        self,
-        query: ExactQuery,
-        tables: Mapping[str, TableSource],
-        *,
-        claim: Claim,
-        frames: Mapping[str, pa.Table] | None = None,
-        cancelled: Cancelled | None = None,
-    ) -> ExactTable:
-        """Prepare and run at once, over tables that are at hand."""
-        facts = {name: source.facts for name, source in tables.items()}
-        return self.prepare(query, facts, tables, claim=claim, frames=frames, cancelled=cancelled)()
 
     def _wait(self, cancelled: Cancelled | None) -> Any:  # noqa: ANN401 - pyspark is untyped here
         self.start()
@@ -151,7 +173,11 @@ class SparkEngine:
     def _start(self) -> None:
         try:
             session = self._open()
+            if self._stage is not None:
+                self._stage.open(session)
             session.sql(_WARM_UP).toArrow()
+        except StageError as fault:
+            log.error("Spark cannot be used: %s", fault)  # noqa: TRY400 - a trace would hold paths
         except Exception as fault:  # noqa: BLE001 - questions then get the constant failure
             # Nothing has been read yet, but the log keeps to classes here as everywhere.
             log.warning("Spark did not start (%s); the next question tries again", type(fault))
@@ -167,18 +193,25 @@ class SparkEngine:
         for name in ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE"):
             os.environ.pop(name, None)
         # Imported here: it takes half a second, which a DuckDB-only lab need not spend.
+        from pyspark import SparkConf, SparkContext  # noqa: PLC0415
         from pyspark.sql import SparkSession  # noqa: PLC0415
 
+        options = self._options(scratch)
         builder = SparkSession.builder.appName("lab").master(self._settings.master)
-        for name, value in self._options(scratch).items():
+        for name, value in options.items():
             builder = builder.config(name, value)
+        if self._settings.secret:
+            # The JVM first: what is configured before it starts stands in its argument list.
+            known = SparkConf(loadDefaults=False).setAll(list(options.items()))
+            SparkContext._ensure_initialized(conf=known)  # noqa: SLF001 - there is no public way
+            builder = builder.config("spark.authenticate.secret", self._settings.secret)
         return builder.getOrCreate()
 
     def _options(self, scratch: Path) -> dict[str, str]:
-        return {
+        options = {
             "spark.api.mode": "classic",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": self._settings.driver_host,
+            "spark.driver.host": self._settings.driver_host,
             "spark.driver.memory": self._settings.memory,
             "spark.local.dir": str(scratch / "spark"),
             "spark.log.level": "OFF",
@@ -192,16 +225,25 @@ class SparkEngine:
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
         }
+        if self._settings.jars:
+            options["spark.jars"] = ",".join(map(str, self._settings.jars))
+        if not self._settings.is_local:
+            # Rows and the stage's key travel between processes and spill to the workers' disks.
+            options |= {
+                "spark.authenticate": "true",
+                "spark.io.encryption.enabled": "true",
+                "spark.network.crypto.enabled": "true",
+            }
+        return options
 
     def _answer(
         self,
         session: Any,  # noqa: ANN401 - pyspark is untyped here
-        plan: Cells,
-        types: tuple[pa.DataType, ...],
-        given: tuple[Mapping[str, TableSource], Mapping[str, pa.Table]],
+        checked: Certified,
+        tables: Mapping[str, TableSource],
         cancelled: Cancelled | None,
     ) -> ExactTable:
-        tables, rows = given
+        rows = checked.rows
         run = next(self._numbers)
 
         def view(name: str) -> str:
@@ -215,7 +257,7 @@ class SparkEngine:
             for digest, table in rows.items():
                 frame = session.createDataFrame(positional(table))
                 frame.createOrReplaceTempView(view(digest))
-            statements = Renderer(SPARK, view).statements(plan)
+            statements = Renderer(SPARK, view).statements(checked.plan)
             # Tags of the context, not of the session: those do not reach the thread that collects.
             context.addJobTag(tag)
             context.setInterruptOnCancel(True)
@@ -237,8 +279,8 @@ class SparkEngine:
             context.removeJobTag(tag)
             for digest in rows:
                 session.catalog.dropTempView(view(digest))
-        keys = tuple(name for name, _ in plan.keys)
-        return gathered(keys, types, cells, histograms)
+        keys = tuple(name for name, _ in checked.plan.keys)
+        return gathered(keys, checked.types, cells, histograms)
 
     def _collect(self, session: Any, text: str, stopped: threading.Event) -> pa.Table:  # noqa: ANN401
         if stopped.is_set():
@@ -253,9 +295,28 @@ class SparkEngine:
     def _view(self, session: Any, source: TableSource) -> str:  # noqa: ANN401
         """Return the view of a table version; its file listing and schema are read once."""
         name = source.view
+        # Every time: a version that was removed from the stage in the meantime goes there again.
+        staged = None if self._stage is None else self._stage.paths(source)
         with self._lock:
             if name not in self._views:
-                files = [str(f.resolve()) for f in source.files]
+                files = staged or [str(f.resolve()) for f in source.files]
                 session.read.parquet(*files).createOrReplaceTempView(name)
                 self._views.add(name)
         return name
+
+
+def _jars(text: str) -> tuple[Path, ...]:
+    """Return the jars of a folder or of a comma-separated list."""
+    places = [Path(place).resolve() for place in text.split(",") if place]
+    jars = [
+        jar
+        for place in places
+        for jar in (sorted(place.glob("*.jar")) if place.is_dir() else [place])
+    ]
+    missing = [jar for jar in jars if not jar.is_file()]
+    if missing or (places and not jars):
+        raise StageError(
+            f"LAB_SPARK_JARS names no jar at {(missing or places)[0]}. Give a folder of jars or a "
+            "comma-separated list."
+        )
+    return tuple(jars)

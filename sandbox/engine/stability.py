@@ -6,7 +6,7 @@ Source: soundness A.1-A.5, A.7-A.10. Nothing of the compiler or the analysis is 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from privacy.dp.facts import TableFacts
+from privacy.dp.facts import MAX_ROWS_PER_UNIT, TableFacts
 from privacy.dp.query import JoinKind
 from privacy.dp.types import Value
 from sandbox.engine.claim import CertificateError, Claim, above
@@ -35,12 +35,13 @@ from sandbox.engine.physical import (
     UnitSum,
     Whole,
     column_names,
+    scalar_of,
 )
 from sandbox.engine.proven import (
     Proven,
-    at_least_one,
     bare_columns,
     described,
+    joined_rows,
     least,
     listed_values,
     merged,
@@ -64,7 +65,7 @@ class Prover:
 
     claim: Claim
     tables: Mapping[str, TableFacts]
-    public_values: Callable[[int], Collection[Value]]
+    public_values: Callable[[int], Collection[Value] | None]
     counted: frozenset[str]
     """Columns whose number of values can matter."""
 
@@ -110,7 +111,8 @@ class Prover:
 
     def _public(self, relation: Read | Rows) -> Proven:
         named = [o for o in relation.outputs if o.name in self.counted]
-        listed = {o.name: frozenset(self.public_values(o.id)) for o in named}
+        found = {o.name: self.public_values(o.id) for o in named}
+        listed = {name: frozenset(known) for name, known in found.items() if known is not None}
         domains = {name: values - {None} for name, values in listed.items()}
         return Proven(
             unit=None,
@@ -157,6 +159,7 @@ class Prover:
                 domains=domains,
                 constant=raw | (frozenset(names.values()) if single else frozenset()),
                 raw_units=raw,
+                of_unit=raw,
                 max_units=facts.max_units,
             )
         )
@@ -190,6 +193,7 @@ class Prover:
         if bounded.unit is not None and bounded.unit not in node.carried:
             raise CertificateError("a projection that loses the unit")
         made = {n for n, e in node.items if column_names(e) <= bounded.constant}
+        of_unit = {n for n, e in node.items if column_names(e) & bounded.of_unit}
         copies = {n: e.name for n, e in node.items if isinstance(e, Col)}
         sizes, domains, optional = described(node.items, bounded)
         return replace(
@@ -199,6 +203,7 @@ class Prover:
             optional=bounded.optional | optional,
             constant=bounded.constant | made,
             raw_units=bounded.raw_units | {n for n, o in copies.items() if o in bounded.raw_units},
+            of_unit=bounded.of_unit | of_unit,
         )
 
     def _meet(self, node: Meet) -> Proven:
@@ -221,15 +226,19 @@ class Prover:
         follows = not outer or (
             node.condition is None or column_names(node.condition) <= left.constant | right.constant
         )
+        sides = (left, _outputs(node.left)), (right, _outputs(node.right))
+        rows, keys = joined_rows(node.condition, *sides, outer=outer)
         result = replace(
             both,
-            rows=times(left.rows, at_least_one(right.rows) if outer else right.rows),
-            keys=frozenset(a | b for a in left.keys for b in right.keys),
+            rows=rows,
+            keys=keys,
             optional=both.optional | (frozenset(right.sizes) if outer else frozenset()),
             constant=left.constant | (right.constant if follows else frozenset()),
             raw_units=left.raw_units if outer else left.raw_units | right.raw_units,
         )
-        return tightened(result)
+        proven = tightened(result)
+        _check_growth(proven.rows, left.rows, right.rows)
+        return proven
 
     def _public_meet(self, node: Meet, left: Proven, both: Proven) -> Proven:
         known = self.claim.public_multiplicities.get(-1 if node.public is None else node.public)
@@ -240,9 +249,11 @@ class Prover:
         public = _outputs(node.right)
         # Matched rows follow the unit only if what they are matched by does.
         follows = fan == 1 and (condition - public) <= left.constant
+        made = times(left.rows, fan)
+        _check_growth(made, left.rows)
         return replace(
             both,
-            rows=times(left.rows, fan),
+            rows=made,
             keys=left.keys if fan == 1 else frozenset(),
             optional=both.optional | (public if node.kind is JoinKind.LEFT else frozenset()),
             constant=left.constant | (public if follows else frozenset()),
@@ -256,7 +267,7 @@ class Prover:
         parts = [self.bounds(child) for child in node.children]
         position = node.names.index(node.unit)
         hidden: set[str] = {node.unit}
-        raw = set(node.names)
+        raw, of_unit = set(node.names), set[str]()
         for part, takes in zip(parts, node.takes, strict=True):
             if part.unit is None or takes[position] != part.unit:
                 raise CertificateError("a union branch without its unit")
@@ -265,6 +276,8 @@ class Prover:
                     hidden.add(name)
                 else:
                     self.visible(taken, part)
+                    if column_names(taken) & part.of_unit:
+                        of_unit.add(name)
                 if not (isinstance(taken, Col) and taken.name in part.raw_units):
                     raw.discard(name)
         if len({p.domain for p in parts}) != 1 or not raw:
@@ -272,6 +285,7 @@ class Prover:
         total: int | None = 0
         for part in parts:
             total = None if total is None or part.rows is None else total + part.rows
+        _check_growth(total, *(part.rows for part in parts))
         sizes, domains = self._stacked(node, parts)
         units = [p.max_units for p in parts]
         return Proven(
@@ -283,6 +297,7 @@ class Prover:
             domains=domains,
             constant=frozenset(raw),
             raw_units=frozenset(raw),
+            of_unit=frozenset(of_unit),
             max_units=None if None in units else max(u for u in units if u is not None),
         )
 
@@ -367,6 +382,12 @@ class Prover:
         sizes |= {c: bounded.sizes[c] for c in unread if c in bounded.sizes}
         optional |= unread & bounded.optional
         single = names <= constant
+        made = [(n, column_names(e)) for n, e in node.keys]
+        made += [
+            (name, column_names(scalar_of(a.value) if isinstance(a, UnitSum) else a.value))
+            for name, a in node.aggregates
+            if isinstance(a, UnitSum | UnitExtreme)
+        ]
         result = Proven(
             unit=node.unit,
             domain=bounded.domain,
@@ -378,6 +399,7 @@ class Prover:
             domains=domains,
             constant=names | {n for n, _ in node.aggregates} if single else frozenset(constant),
             raw_units=frozenset(raw),
+            of_unit=frozenset(n for n, read in made if read & bounded.of_unit),
             max_units=bounded.max_units,
         )
         return tightened(result)
@@ -412,13 +434,29 @@ class Prover:
             raise above("the largest possible total", magnitude * rows * units, LARGEST_SUM)
 
 
+def _check_growth(made: int | None, *given: int | None) -> None:
+    """Raise if a step makes more rows of one unit than it was given, and many."""
+    if made in given:
+        return
+    if made is None or made > MAX_ROWS_PER_UNIT:
+        raise above("the rows that a step makes of one unit", made, MAX_ROWS_PER_UNIT)
+
+
 def _outputs(relation: Relation) -> frozenset[str]:
+    """Return the names of a relation's columns."""
     match relation:
-        case Read() | Rows():
+        case Read() | Rows() | Stack():
             return frozenset(relation.names)
-        case Keep():
+        case Keep() | RankAtMost() | CohortIn() | First() | UnitRows():
             return _outputs(relation.child)
         case Compute():
             return frozenset(relation.carried) | frozenset(n for n, _ in relation.items)
+        case Meet(kind=JoinKind.SEMI | JoinKind.ANTI):
+            return _outputs(relation.left)
+        case Meet():
+            return _outputs(relation.left) | _outputs(relation.right)
+        case PerUnit():
+            made = (n for n, _ in (*relation.keys, *relation.aggregates))
+            return frozenset((relation.unit, *made))
         case _:
-            raise CertificateError("a public side of an unknown form")
+            raise CertificateError("a relation of an unknown form")

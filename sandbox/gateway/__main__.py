@@ -16,6 +16,7 @@ from sandbox.engine.database import Database, Limits
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.room import EMBEDDED_ROWS, EngineRoom, LakeTables
 from sandbox.engine.spark import SparkEngine, SparkSettings
+from sandbox.engine.stage import StageError
 from sandbox.gateway.answering import Answering
 from sandbox.gateway.auth import Authority
 from sandbox.gateway.execute import Executor
@@ -29,6 +30,8 @@ from sandbox.lake.keys import KeyRing
 from sandbox.lake.store import open_store
 
 SPARK_OFF = "off"
+PUBLIC_MEMORY = "1GB"
+"""Of the embedded database that evaluates public parts, unless LAB_PUBLIC_MEMORY says otherwise."""
 
 
 def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir) -> int:
@@ -49,10 +52,14 @@ def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir
     if not accepts(home):
         parser.error(f"{home} is not a home that this gateway serves")
     client = MarketplaceClient(given.marketplace, (home / "gateway.token").read_text().strip())
-    room = engine_room(home)
+    try:
+        room = engine_room(home)
+    except StageError as error:
+        parser.error(str(error))
     purse = MarketplacePurse(client)
     executor = Executor(LakeTables(room.lake), room, purse, release, strict=strict)
-    serve(room, executor, MarketplaceAuthority(client), given.port, grid=grid)
+    authority = MarketplaceAuthority(client)
+    serve(room, executor, authority, given.port, grid=grid or Grid(for_public=strict))
     client.close()
     return 0
 
@@ -94,13 +101,17 @@ def engine_room(home: Path) -> EngineRoom:
     cache = home / "run" / "cache"
     lake = Lake(open_store(url), KeyRing.open_or_create(home / "keys"), cache)
     memory = os.environ.get("LAB_EMBEDDED_MEMORY") or Limits().memory
-    database = Database((cache,), home / "run" / "scratch", Limits(memory=memory))
-    master = os.environ.get("LAB_SPARK_MASTER") or SparkSettings().master
+    scratch = home / "run" / "scratch"
+    database = Database((cache,), scratch / "private", Limits(memory=memory))
+    # Apart, with memory and places of its own: no public question makes a paid one fail or wait.
+    shared = Limits(memory=os.environ.get("LAB_PUBLIC_MEMORY") or PUBLIC_MEMORY, each=1)
+    public = Database((cache,), scratch / "public", shared)
     spark = None
-    if master != SPARK_OFF:
-        spark = SparkEngine(database, home / "run" / "spark", SparkSettings(master=master))
+    if os.environ.get("LAB_SPARK_MASTER") != SPARK_OFF:
+        settings = SparkSettings.of(os.environ)
+        spark = SparkEngine(public, home / "run" / "spark", settings)
     rows = int(os.environ.get("LAB_EMBEDDED_ROWS") or EMBEDDED_ROWS)
-    return EngineRoom(lake, database, DuckDbEngine(database), spark, rows)
+    return EngineRoom(lake, public, DuckDbEngine(database, public), spark, rows)
 
 
 if __name__ == "__main__":

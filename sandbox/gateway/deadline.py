@@ -27,5 +27,8 @@ def strict_seconds(plans: Sequence[ReleasePlan], facts: PublicFacts, engine: str
         statements = kinds.count(MeasureKind.HISTOGRAM) + (set(kinds) != {MeasureKind.HISTOGRAM})
         scanned = [facts.tables[n.table] for n in walk(plan.exact.child) if isinstance(n, Scan)]
         rows = sum((t.max_units or 0) * (t.max_rows_per_unit or 1) for t in scanned)
+        # A join or a union may make more rows of a unit than any table has.
+        made = max((t.max_units or 0 for t in scanned if t.is_private), default=0) * plan.most_rows
+        rows = max(rows, made)
         seconds += statements * rows / ROWS_PER_SECOND[engine]
     return min(Grid().slot(seconds), DEADLINE_SECONDS)

@@ -49,6 +49,11 @@ HALF_WIDTH = "interval_"
 class PublicRunner(PublicData, Protocol):
     """Exact evaluation of public plans: the post-processor, and the source of public facts."""
 
+    @property
+    def frames(self) -> Mapping[str, pa.Table]:
+        """What an engine has to be given beside tables: the client's frames and settled rows."""
+        ...
+
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan, one column for each of `node.columns` by position."""
         ...
@@ -80,9 +85,16 @@ class Engines(Protocol):
         ...
 
     def public(
-        self, tables: Mapping[str, TableFacts], frames: Mapping[str, pa.Table]
+        self,
+        tables: Mapping[str, TableFacts],
+        frames: Mapping[str, pa.Table],
+        asker: str,
+        cancelled: Callable[[], bool] | None,
     ) -> PublicRunner:
-        """Return a runner over the public tables among `tables` and these frames."""
+        """Return a runner over the public tables among `tables` and these frames.
+
+        It takes turns with other askers', for a limited time, and stops when its client gives up.
+        """
         ...
 
 
@@ -120,6 +132,8 @@ class Receipt:
     left_micro_rho: int
     answers: Mapping[str, bytes]
     """Release digest to the committed bytes."""
+    proofs: tuple[str, ...] = ()
+    """One `tlog-proof` for each release: what shows offline that it was logged."""
 
 
 Compute = Callable[[int], tuple[bytes, Release]]
@@ -211,10 +225,12 @@ class Executor:
     def answer(self, asker: Asker, query: Query, operation: OperationHandle) -> Answer:
         """Answer the question, once for each operation id."""
         operation.phase("check")
-        judged = self._judged(asker, query)
+        with _told_as_cancelled():
+            judged = self._judged(asker, query, operation.cancelled)
         if not judged.program.releases:
             operation.phase("compute")
-            table = judged.runner.run(judged.program.plan)
+            with _told_as_cancelled():
+                table = judged.runner.run(judged.program.plan)
             return Answer(_schema(judged.program.plan), table, private=False)
         operation.phase("reserve")
 
@@ -222,7 +238,11 @@ class Executor:
             operation.phase("reserve")
             with _told_as_cancelled():
                 run = self._engines.prepare(
-                    judged.engine, plan, judged.facts, asker.frames, operation.cancelled
+                    judged.engine,
+                    plan,
+                    judged.facts,
+                    judged.runner.frames,
+                    operation.cancelled,
                 )
 
             if self._strict:
@@ -241,7 +261,8 @@ class Executor:
             return compute
 
         receipt = self._purse.pay(asker, judged, operation.operation_id, prepare)
-        return self._answered(asker, judged, receipt)
+        with _told_as_cancelled():
+            return self._answered(asker, judged, receipt, operation.cancelled)
 
     def tables(self, asker: Asker) -> tuple[TableSummary, ...]:
         """Return the tables that the asker may name."""
@@ -275,9 +296,11 @@ class Executor:
         resolved = resolve(query, NamedRelations(tables, asker.views, frames))
         return resolved.node, resolved.epsilon, tables
 
-    def _judged(self, asker: Asker, query: Query) -> Judged:
+    def _judged(
+        self, asker: Asker, query: Query, cancelled: Callable[[], bool] | None = None
+    ) -> Judged:
         node, hinted, tables = self._resolved(asker, query)
-        runner = self._engines.public(tables, asker.frames)
+        runner = self._engines.public(tables, asker.frames, asker.user, cancelled)
         facts = PublicFacts(tables, runner, asker.settings.cohorts)
         program = analyse(node, facts)
         settings = asker.settings
@@ -298,10 +321,13 @@ class Executor:
             node, program, facts, runner, epsilon, micro_rho, shares, engine, settings.purpose
         )
 
-    def _answered(self, asker: Asker, judged: Judged, receipt: Receipt) -> Answer:
+    def _answered(
+        self, asker: Asker, judged: Judged, receipt: Receipt, cancelled: Callable[[], bool]
+    ) -> Answer:
         digests = frozenset(r.digest for r in judged.program.releases)
         frames = {d: decode(data) for d, data in receipt.answers.items()}
-        runner = self._engines.public(judged.facts.tables, {**asker.frames, **frames})
+        given = {**asker.frames, **frames}
+        runner = self._engines.public(judged.facts.tables, given, asker.user, cancelled)
         carried = Carrier(digests).carry(judged.program.plan)
         # Positions, not names: a client may well name two columns alike.
         full = runner.run(carried.node)
@@ -309,6 +335,7 @@ class Executor:
         position = {c.id: i for i, c in enumerate(carried.node.columns)}
         observed: dict[str, object] = {
             "receipt": receipt.receipt,
+            "proofs": json.dumps(receipt.proofs),
             "epsilon": receipt.cost_epsilon,
             "cost_micro_rho": receipt.cost_micro_rho,
             "remaining_epsilon": receipt.left_epsilon,

@@ -5,6 +5,7 @@ read, compressed bodies are refused (a few bytes could become gigabytes), and th
 validated in full before use.
 """
 
+import datetime as dt
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
@@ -61,6 +63,9 @@ _SPARK_NAMES: Final = {
 }
 """Types as Spark's JSON schemas name them."""
 
+_EPOCH: Final = dt.date(1970, 1, 1)
+_FIRST_DAY: Final = (dt.date.min - _EPOCH).days
+_LAST_DAY: Final = (dt.date.max - _EPOCH).days
 _MAX_SCHEMA_TEXT: Final = 100_000
 _DDL_COLUMN: Final = re.compile(
     r"(?:`(?P<quoted>[^`,]+)`|(?P<bare>\w+))\s*[:\s]\s*(?P<type>[A-Za-z]+)(?:\s+not\s+null)?",
@@ -138,6 +143,15 @@ def _table(arrays: list[Any], names: list[str], rows: int) -> pa.Table:
 
 
 def _complete(table: pa.Table, columns: tuple[tuple[str, DataType], ...]) -> ReadFrame:
+    names = [name for name, _ in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Refusal(
+            "AMBIGUOUS_COLUMN",
+            f"The data frame has {len(columns)} columns, and `{twice[0]}` names more than one. "
+            "Rename them before createDataFrame.",
+            f"数据框有 {len(columns)} 列，其中 `{twice[0]}` 不止一列。请改名后再 createDataFrame。",
+        )
     table = table.combine_chunks()
     digest = hashlib.sha256()
     digest.update(json.dumps([[name, type_] for name, type_ in columns]).encode())
@@ -163,10 +177,20 @@ def _read_table(data: bytes) -> pa.Table:
                 if rows > MAX_FRAME_ROWS:
                     raise _too_many()
                 batch.validate(full=True)
+                _check_dates(batch)
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError, MemoryError):
         _refuse_bytes()
+
+
+def _check_dates(batch: pa.RecordBatch) -> None:
+    """Refuse days that are no dates to Python, and to SQL in one engine only."""
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if field.type == pa.date32():
+            ends = pc.min_max(column.cast(pa.int32())).as_py()
+            if ends["min"] is not None and (ends["min"] < _FIRST_DAY or ends["max"] > _LAST_DAY):
+                raise _bad_dates(field.name)
 
 
 def _column_type(name: str, type_: Any) -> DataType:  # noqa: ANN401  # an Arrow type
@@ -291,6 +315,14 @@ def _bad_type(name: str, type_: str) -> Refusal:
         "bigint, double, string or date.",
         f"createDataFrame 的列 `{name}` 类型为 {type_}。请使用 boolean、int、bigint、"
         "double、string 或 date。",
+    )
+
+
+def _bad_dates(name: str) -> Refusal:
+    return Refusal(
+        "UNSUPPORTED",
+        f"Column `{check_text(name)}` of createDataFrame holds dates outside the years 1 to 9999.",
+        f"createDataFrame 的列 `{name}` 含有公元 1 年至 9999 年之外的日期。",
     )
 
 

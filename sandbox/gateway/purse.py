@@ -25,10 +25,12 @@ from marketplace.client import (
 from privacy.dp.analysis import MECHANISMS
 from privacy.dp.budget import epsilon_of, micro_rho_of
 from privacy.dp.draw import ReleasePlan, costs
+from privacy.dp.reading import fields_read
 from privacy.errors import Refusal
 from sandbox.gateway.answering import Asker
 from sandbox.gateway.auth import UnknownTokenError
 from sandbox.gateway.execute import Compute, Judged, Receipt, plan_digest
+from sandbox.gateway.one_by_one import OneByOne
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class MarketplacePurse:
     def __init__(self, client: MarketplaceClient) -> None:
         """Pay through `client`."""
         self._client = client
+        self._asking = OneByOne()
 
     def price(
         self, asker: Asker, tables: tuple[str, ...], epsilon: float | None
@@ -115,9 +118,14 @@ class MarketplacePurse:
         operation_id: str,
         prepare: Callable[[ReleasePlan], Compute],
     ) -> Receipt:
-        """Reserve, compute what is not stored yet, record, and read the committed bytes back."""
+        """Reserve, compute what is not stored yet, record, and read the committed bytes back.
+
+        Two sessions that ask with one operation id do so one after the other: the second finds the
+        answer of the first, instead of taking the reservation from it.
+        """
         try:
-            return self._pay(asker, judged, operation_id, prepare)
+            with self._asking.holding((asker.tenant, operation_id)):
+                return self._pay(asker, judged, operation_id, prepare)
         except MarketplaceProblem as problem:
             raise _refusal(problem) from problem
 
@@ -132,6 +140,7 @@ class MarketplacePurse:
         names = {t for r in releases for t in r.tables if judged.facts.tables[t].is_private}
         tables = {name: judged.facts.tables[name].version for name in sorted(names)}
         prices = costs(judged.program, judged.micro_rho)
+        used = fields_read(r.exact for r in releases)
         held = self._client.reserve(
             operation_id=operation_id,
             user=asker.user,
@@ -144,6 +153,7 @@ class MarketplacePurse:
                 WantedItem(r.digest, r.domain, r.cohorts, p.micro_rho, p.delta_1e12, MECHANISMS)
                 for r, p in zip(releases, prices, strict=True)
             ],
+            fields={name: used.get(name, frozenset()) for name in tables},
         )
         missing = {i.digest for i in held.items if i.release_id is None}
         if missing:
@@ -163,6 +173,7 @@ class MarketplacePurse:
             left_epsilon=left.epsilon,
             left_micro_rho=left.micro_rho,
             answers=answers,
+            proofs=tuple(committed.proofs[r] for r in sorted(committed.releases.values())),
         )
 
     def _computed(

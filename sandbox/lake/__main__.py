@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from sandbox.lake.catalogue import Lake
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     showing = commands.add_parser("tables", help="list the current versions")
     showing.set_defaults(command=_tables)
+    showing.add_argument("--json", action="store_true", help="manifests, to reconcile the log with")
     for command in (taking, showing):
         command.add_argument("--home", help="default: LAB_HOME, else .lab")
     return parser
@@ -74,8 +76,18 @@ def _ingest(given: argparse.Namespace, home: Path) -> int:
     return 0
 
 
-def _tables(_: argparse.Namespace, home: Path) -> int:
+def _tables(given: argparse.Namespace, home: Path) -> int:
     lake = Lake(_store(home), KeyRing.open(home / "keys"), home / "run" / "lake" / "cache")
+    if given.json:
+        told = {
+            name: {
+                "version": table.facts.version,
+                "batches": [asdict(b) for b in lake.manifest(name).batches],
+            }
+            for name, table in lake.tables().items()
+        }
+        print(json.dumps(told, ensure_ascii=False, indent=1))
+        return 0
     for name, table in lake.tables().items():
         kind = table.facts.unit_domain or "public"
         print(f"{name:<24} version {table.facts.version:<6} {kind}")

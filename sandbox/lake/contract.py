@@ -23,6 +23,7 @@ from open_data_contract_standard.model import (
     SchemaProperty,
 )
 
+from privacy.dp.facts import MAX_TEXT
 from privacy.dp.types import INT_MAX, INT_MIN, LONG_MAX, LONG_MIN, DataType, Value
 from sandbox.lake.errors import ContractError
 from sandbox.lake.terms import Contract, Disposition, DomainSource, Field, Unit, UnitFormat
@@ -36,6 +37,8 @@ GRADES = frozenset({"G1", "G2", "G3", "G4"})
 MAX_SCALE = 6
 FIXED_LIMIT = 9 * 10**15
 """Largest fixed-point integer: below 2^53, so a double holds it exactly."""
+LONGEST_TEXT = 20_000
+"""Largest `maxLength` of a column: what questions make of texts is bounded too."""
 MAX_DOMAIN = 200_000
 """Values of one key domain; an answer has at most as many cells."""
 
@@ -224,6 +227,7 @@ class _Reader:
         return Field(
             name=name,
             type=type_,
+            max_length=self._max_length(name, type_, found),
             required=bool(found.required),
             grade=str(found.classification),
             description=found.description or "",
@@ -237,6 +241,15 @@ class _Reader:
             source=(found.physicalName or name).strip().lower(),
             unique=bool(found.unique),
         )
+
+    def _max_length(self, name: str, type_: DataType, found: SchemaProperty) -> int:
+        options = found.logicalTypeOptions or {}
+        if "maxLength" not in options:
+            return MAX_TEXT
+        said = options["maxLength"]
+        if type_ is not DataType.STRING or type(said) is not int or not 1 <= said <= LONGEST_TEXT:
+            self._fail(f"maxLength of {name} must be 1 to {LONGEST_TEXT}, and only text has one")
+        return said
 
     def _disposition(
         self, name: str, type_: DataType, grade: str, custom: Mapping[str, Any]

@@ -178,6 +178,11 @@ class _Run:
                         f"{source.name} lacks the columns {', '.join(missing)} of contract "
                         f"{contract.table}. Deliver them, or change the contract."
                     )
+                if nested := reader.nested(source):
+                    raise LakeError(
+                        f"{source.name} holds no single values in {', '.join(nested)}. Deliver "
+                        "texts, numbers, dates or booleans there."
+                    )
             epochs = self._register(connection, reader, sources) if contract.unit else ()
             self._say("checking rows")
             bad = note_faults(connection, [reader.faults(source) for source in sources])

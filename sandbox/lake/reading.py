@@ -18,13 +18,25 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sandbox.lake.errors import LakeError
-from sandbox.lake.undecodable import is_decodable, without_undecodable
+from sandbox.lake.unreadable import is_readable, write_readable
 
 MAX_COLUMNS = 2_000
 MAX_LINE_BYTES = 1_000_000
 _CHUNK_BYTES = 16_000_000
+
+SIMPLE_TYPES = frozenset(
+    {
+        *("VARCHAR", "BOOLEAN", "FLOAT", "DOUBLE", "DATE", "UUID"),
+        *("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS"),
+        *("TINYINT", "SMALLINT", "INTEGER", "BIGINT"),
+        *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
+    }
+)
+"""DuckDB's types, beside DECIMAL, that are read. Of others, such as nested ones and times of day,
+it is not known that no row's value can stop the others from being read."""
 
 _Bytes = npt.NDArray[np.uint8]
 _Places = npt.NDArray[np.int64]
@@ -47,7 +59,12 @@ class Source:
     columns: dict[str, str]
     """DuckDB types by lower-case column name, in the file's order."""
     malformed: tuple[int, ...] = ()
-    """Lines that are no records, the header being 1; of Parquet, rows with broken text, from 1."""
+    """Lines that are no records, the header being 1; of Parquet, unreadable rows, from 1."""
+
+    def is_simple(self, column: str) -> bool:
+        """Whether a column holds single values, which are all that is read."""
+        type_ = self.columns[column]
+        return type_ in SIMPLE_TYPES or type_.startswith("DECIMAL(")
 
 
 def open_source(
@@ -60,9 +77,13 @@ def open_source(
     match path.suffix.lower():
         case ".parquet":
             columns = _columns(connection, path)
-            if _is_decodable(path):
-                return Source(path.name, path, columns)
-            return Source(path.name, target, columns, without_undecodable(path, target))
+            try:
+                if is_readable(path, columns):
+                    return Source(path.name, path, columns)
+                left_out = write_readable(path, target, columns)
+            except (pa.ArrowException, OSError) as error:
+                raise LakeError(_unreadable(path.name, "Parquet")) from error
+            return Source(path.name, target, columns, left_out)
         case ".csv":
             malformed = _rewrite(connection, path, encoding, target)
             return Source(path.name, target, _columns(connection, target), malformed)
@@ -75,7 +96,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str
             "DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(path)}
         ).fetchall()
     except duckdb.Error as error:
-        raise LakeError(f"{path.name} cannot be read as Parquet. Deliver it again.") from error
+        raise LakeError(_unreadable(path.name, "Parquet")) from error
     columns = {str(row[0]).lower(): str(row[1]) for row in rows}
     if len(columns) != len(rows) or len(rows) > MAX_COLUMNS:
         raise LakeError(
@@ -85,11 +106,8 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str
     return columns
 
 
-def _is_decodable(path: Path) -> bool:
-    try:
-        return is_decodable(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise LakeError(f"{path.name} cannot be read as Parquet. Deliver it again.") from error
+def _unreadable(name: str, form: str) -> str:
+    return f"{name} cannot be read as {form}. Deliver it again."
 
 
 def _rewrite(
@@ -115,11 +133,19 @@ def _rewrite(
             {"path": str(clean), "target": str(target)},
         )
     except duckdb.Error as error:
-        raise LakeError(f"{path.name} cannot be read as CSV. Deliver it again.") from error
+        raise LakeError(_unreadable(path.name, "CSV")) from error
     finally:
         clean.unlink()
     rejected = connection.execute("SELECT DISTINCT line FROM reject_errors ORDER BY 1").fetchall()
     connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+    with pq.ParquetFile(target) as written:
+        read = written.metadata.num_rows + len(rejected)
+    if read != lines.passed:
+        # Then a line has touched another: better no delivery than one that tells of a unit.
+        raise LakeError(
+            f"Of {lines.passed} records of {path.name}, {read} were read, so records are not kept "
+            "apart. Nothing was stored. Deliver the file as Parquet, and report this."
+        )
     return tuple(sorted([*lines.malformed, *(lines.original(line) for (line,) in rejected)]))
 
 
@@ -144,6 +170,8 @@ class _Lines:
         self._line = 1  # the header
         self._dropped = [1]
         self.malformed: list[int] = []
+        self.passed = 0
+        """Lines passed on as records."""
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the records of an open file, many at a time."""
@@ -182,14 +210,11 @@ class _Lines:
         data = np.frombuffer(chunk, dtype=np.uint8)
         ends = np.flatnonzero(data == ord("\n")) + 1
         starts = np.concatenate(([0], ends[:-1]))
-        line_of = np.searchsorted
-        quotes = np.flatnonzero(data == ord('"'))
-        odd = (line_of(quotes, ends) - line_of(quotes, starts)) % 2 == 1
         returns = np.flatnonzero(data == ord("\r"))
         closing = returns[data[returns + 1] == ord("\n")]  # a chunk ends with a line feed
         strange = np.concatenate((np.flatnonzero(data == 0), np.setdiff1d(returns, closing)))
-        bad = odd | (ends - starts > MAX_LINE_BYTES)
-        bad[line_of(ends, strange, side="right")] = True
+        bad = _misquoted(data, starts, ends) | (ends - starts > MAX_LINE_BYTES)
+        bad[np.searchsorted(ends, strange, side="right")] = True
         length = ends - starts
         blank = (length == 1) | ((length == len(b"\r\n")) & (data[starts] == ord("\r")))
         keep = ~bad & ~blank
@@ -203,6 +228,7 @@ class _Lines:
         self._dropped.extend(numbers.tolist())
         self.malformed.extend((self._line + 1 + np.flatnonzero(bad)).tolist())
         self._line += len(ends)
+        self.passed += int(keep.sum())
         return text.encode()
 
     def _line_by_line(
@@ -221,3 +247,28 @@ class _Lines:
     def _drop(self, line: int) -> None:
         self._dropped.append(line)
         self.malformed.append(line)
+
+
+def _misquoted(data: _Bytes, starts: _Places, ends: _Places) -> _Mask:
+    """Return which lines break RFC 4180 (section 2, rules 5 to 7) taken by themselves.
+
+    Quotes of a line open and close fields by turns; a doubled quote closes and opens at once. One
+    that opens follows a comma or begins the line, one that closes precedes a comma or ends it, and
+    all that are opened are closed. No encoding read here has a quote, comma or line end inside
+    another character.
+    """
+    quotes = np.flatnonzero(data == ord('"'))
+    line = np.searchsorted(ends, quotes, side="right")
+    first = np.searchsorted(quotes, starts)  # for each line, how many quotes precede it
+    opens = (np.arange(len(quotes)) - first[line]) % 2 == 0
+    before = np.where(quotes == starts[line], ord(","), data[quotes - 1])
+    after = data[quotes + 1]  # a chunk ends with a line feed
+    ends_line = (after == ord("\n")) | ((after == ord("\r")) & (quotes + 3 == ends[line]))
+    fits = np.where(
+        opens,
+        (before == ord(",")) | (before == ord('"')),
+        (after == ord(",")) | (after == ord('"')) | ends_line,
+    )
+    bad: _Mask = (np.searchsorted(quotes, ends) - first) % 2 == 1
+    bad[line[~fits]] = True
+    return bad

@@ -22,6 +22,8 @@ _SQL_TYPES = {
 _TRUE, _FALSE = "('true', 't', '1', 'yes', 'y', '是')", "('false', 'f', '0', 'no', 'n', '否')"
 KNOWN_DATE = "known_date"
 """Column that says when the city knew a row; ingest fills it where a file does not have it."""
+_FIRST_TIME = "TIMESTAMP '0001-01-01'"
+_LAST_TIME = "TIMESTAMP '9999-12-31 23:59:59.999999'"
 _DASHED, _PLAIN = "[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}", "[0-9]{8}"
 
 
@@ -46,6 +48,14 @@ class RowReader:
         """Return the columns of the contract that a file lacks."""
         wanted = (f for f in self._contract.stored if not self._is_stamped(f, source))
         return [f.source for f in wanted if f.source not in source.columns]
+
+    def nested(self, source: Source) -> list[str]:
+        """Return the columns of the contract that hold more than single values in a file."""
+        return [
+            f"{f.source} ({source.columns[f.source]})"
+            for f in self._contract.stored
+            if f.source in source.columns and not source.is_simple(f.source)
+        ]
 
     def unit_texts(self, source: Source) -> str:
         """Return SQL of the file's different unit ids as delivered, as column `raw`."""
@@ -119,6 +129,9 @@ class RowReader:
             cases.append(f"WHEN v{i} IS NULL AND g{i} THEN 'no {field.type}: {field.name}' ")
             if field.required:
                 cases.append(f"WHEN v{i} IS NULL THEN 'missing: {field.name}' ")
+            if field.type is DataType.STRING and field.disposition is Disposition.KEEP:
+                cases.append(f"WHEN length(v{i}) > {field.max_length} ")
+                cases.append(f"THEN 'text too long: {field.name}' ")
             if isinstance(field.domain, tuple):
                 values = ", ".join(literal(v) for v in field.domain)
                 cases.append(f"WHEN v{i} NOT IN ({values}) THEN 'not in domain: {field.name}' ")
@@ -134,7 +147,7 @@ class RowReader:
         text = type_ == "VARCHAR"
         value = f"trim({raw})" if text else raw
         if field.disposition is Disposition.TOKENISE:
-            clean = f"nullif(upper(trim(nfc_normalize({raw}::VARCHAR))), '')"
+            clean = f"nullif(upper(trim(nfc_normalize({_whole_text(raw, type_)}))), '')"
             return f"CASE WHEN {clean} IS NOT NULL THEN {self._token.hex(f'encode({clean})')} END"
         match field.type:
             case DataType.STRING if field.domain is not None or field.name in self._keys:
@@ -230,6 +243,9 @@ def _whole_text(raw: str, type_: str) -> str:
     """Return SQL of a value as text; a whole number delivered as a double is whole again."""
     if type_ in ("DOUBLE", "FLOAT"):
         return f"CASE WHEN {raw} = trunc({raw}) THEN TRY_CAST({raw} AS BIGINT) END::VARCHAR"
+    if type_.startswith("TIMESTAMP"):
+        # The least time of all is one that the engine cannot write.
+        return f"CASE WHEN {raw} BETWEEN {_FIRST_TIME} AND {_LAST_TIME} THEN {raw}::VARCHAR END"
     return raw if type_ == "VARCHAR" else f"{raw}::VARCHAR"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from privacy.dp.facts import ColumnFacts, TableFacts
+from privacy.dp.facts import MAX_TEXT, ColumnFacts, TableFacts
 from privacy.dp.types import DataType, Value
 
 
@@ -48,6 +48,8 @@ class Field:
     low: int | float | None = None
     high: int | float | None = None
     scale: int = 0
+    max_length: int = MAX_TEXT
+    """Characters of the longest text; a row with a longer one is quarantined."""
     domain: tuple[Value, ...] | DomainSource | None = None
     step: int | float | None = None
     disposition: Disposition = Disposition.KEEP
@@ -77,6 +79,7 @@ class Field:
             low=low,
             high=high,
             scale=self.scale,
+            max_length=self.max_length,
             domain=domain,
             step=self.step,
             unit=self.unit,

@@ -180,6 +180,8 @@ SUITES: dict[str, tuple[DataType, list[Any], DataType, list[Any], list[Case]]] =
         [*binary("left", "right", "substring"),
          *(Case(f"substring(a, b, {n})", lambda a, b, n=n: call("substring", (a, b, number(n))))
            for n in (0, 1, 3, -1, 2**31 - 1)),
+         *(Case(f"substring(a, {n})", lambda a, _, n=n: call("substring", (a, number(n))))
+           for n in (-2, 0, 1, 3)),
          *(Case(f"substring(a, {n}, b)", lambda a, b, n=n: call("substring", (a, number(n), b)))
            for n in (0, 1, 3, -2, -(2**31))),
          *(Case(f"{m}(a, {n}, '{p}')", lambda a, _, m=m, n=n, p=p: call(m, (a, number(n), text(p))))

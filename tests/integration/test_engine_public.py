@@ -1,6 +1,9 @@
 """Public plans and post-processing above releases: every operator, with Spark's order and types."""
 
 import datetime as dt
+import math
+import threading
+import time
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +28,12 @@ from privacy.dp.plan import (
     Where,
 )
 from privacy.dp.query import JoinKind
+from privacy.errors import Refusal
+from sandbox.engine import public
+from sandbox.engine.database import Database, Limits
 from sandbox.engine.public import EMPTY_ROW, PublicEngine
+from sandbox.engine.run import RunCancelled
+from sandbox.engine.turns import Turn
 from tests.support.engine import (
     BOOLEAN,
     DATE,
@@ -40,7 +48,7 @@ from tests.support.engine import (
     scan,
     text,
 )
-from tests.support.engine_room import database, small_lake, spark_session
+from tests.support.engine_room import database, room, small_lake, spark_session
 
 NAN = float("nan")
 TABLE = pa.table(
@@ -254,17 +262,49 @@ def test_facts_about_public_relations_are_exact() -> None:
     areas = scan("areas")
     code, region = areas["code"].id, areas["region"].id
     facts = engine()
-    assert facts.distinct(areas.node, (region,)) == ((None,), ("north",), ("south",))
-    assert facts.distinct(areas.node, (code, region))[0] == ("d1", "north")
+    assert facts.distinct(areas.node, (region,), 3) == ((None,), ("north",), ("south",))
+    assert facts.distinct(areas.node, (region,), 2) is None
+    assert (facts.distinct(areas.node, (code, region), 9) or ())[0] == ("d1", "north")
+    assert facts.extremes(areas.node, areas["weight"].id) == (0.0, 2.0)
+    assert facts.longest(areas.node, region) == len("north")
     assert facts.multiplicity(areas.node, (code,)) == 2
     assert facts.multiplicity(areas.node, (code, region)) == 1
     assert facts.multiplicity(areas.node, ()) == 4
     nothing = Where(areas.node, Const(value=False, type=BOOLEAN))
     assert facts.multiplicity(nothing, (code,)) == 0
-    assert facts.distinct(nothing, (code,)) == ()
+    assert facts.distinct(nothing, (code,), 9) == ()
+    assert facts.extremes(nothing, areas["weight"].id) is None
+    assert facts.longest(nothing, code) == 0
     assert facts.evaluate(Slice(SortBy(areas.node, ((areas["weight"], False, False),)), 1)) == (
         ("d2", "north", 2.0),
     )
+
+
+def test_extremes_are_finite_and_lengths_are_in_characters() -> None:
+    rows = pa.table(
+        {
+            "x": pa.array([NAN, math.inf, -math.inf, 1e308, -2.5, None]),
+            "n": pa.array([None, 2**62, -(2**63), None, 0, 1]),
+            "s": pa.array(["𠮷x", "", None, "a", "b", "c"]),
+        }
+    )
+    columns = (new_column("x", DOUBLE), new_column("n", LONG), new_column("s", STRING))
+    node, facts = Local(DIGEST, columns, ("x", "n", "s")), engine({DIGEST: rows})
+    assert facts.extremes(node, columns[0].id) == (-2.5, 1e308)
+    assert facts.extremes(node, columns[1].id) == (-(2**63), 2**62)
+    assert facts.longest(node, columns[2].id) == 2
+
+
+def test_a_computed_public_side_is_settled_only_if_it_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, _ = frame()
+    assert engine().settled(Slice(node, 3)) != node
+    monkeypatch.setattr(public, "MAX_SETTLED_ROWS", 2)
+    assert engine().settled(Slice(node, 2)) != node
+    with pytest.raises(Refusal, match="more than 2 rows") as refused:
+        engine().settled(Slice(node, 3))
+    assert refused.value.code == "TOO_LARGE"
 
 
 def test_constants_are_evaluated_on_the_built_in_row() -> None:
@@ -279,9 +319,9 @@ def test_constants_are_evaluated_on_the_built_in_row() -> None:
 def test_facts_about_frames_are_never_remembered() -> None:
     node, c = frame()
     k = c["k"].id
-    assert len(engine().distinct(node, (k,))) == 4
+    assert len(engine().distinct(node, (k,), 4) or ()) == 4
     other = engine({DIGEST: TABLE.slice(0, 1)})
-    assert other.distinct(node, (k,)) == (("b",),)
+    assert other.distinct(node, (k,), 4) == (("b",),)
     assert other.multiplicity(node, (k,)) == 1
 
 
@@ -296,3 +336,72 @@ def test_two_hundred_steps_above_a_release_are_one_statement() -> None:
         node = Where(node, Apply("!=", (ref(made), number(-i)), BOOLEAN))
         last = made
     assert [r[-1] for r in rows(node)] == [202, 205, 201, 2**31 + 199]
+
+
+def crossed() -> tuple[Node, dict[str, pa.Table]]:
+    """Return a plan of 4 * 10**10 comparisons over two frames."""
+    wide = pa.table({"n": pa.array(range(200_000), pa.int32())})
+    sides = []
+    for digest in ("aa" * 32, "bb" * 32):
+        column = new_column("n", LONG)
+        sides.append((Local(digest, (column,), ("n",)), column))
+    (left, a), (right, b) = sides
+    smaller = Apply("<", (ref(a), ref(b)), BOOLEAN)
+    joined = JoinOn(left, right, JoinKind.INNER, smaller, (a, b))
+    return joined, {left.digest: wide, right.digest: wide}
+
+
+def counted_rows(node: Node) -> Node:
+    return Group(node, (), ((new_column("n", LONG), aggregate(AggregateKind.COUNT_ROWS)),))
+
+
+def test_a_public_part_that_runs_too_long_is_stopped_and_says_so() -> None:
+    node, frames = crossed()
+    hasty = PublicEngine(database(), small_lake, frames, Turn("a", seconds=0.3))
+    with pytest.raises(Refusal, match="ran for 0 s and was stopped") as refusal:
+        hasty.run(counted_rows(node))
+    assert refusal.value.code == "TOO_LARGE"
+    with pytest.raises(Refusal):
+        hasty.evaluate(counted_rows(node))
+
+
+def test_a_public_part_stops_when_its_client_gives_up() -> None:
+    node, frames = crossed()
+    until = time.monotonic() + 0.3
+    turn = Turn("a", lambda: time.monotonic() > until)
+    with pytest.raises(RunCancelled):
+        PublicEngine(database(), small_lake, frames, turn).run(counted_rows(node))
+
+
+def test_a_public_answer_of_too_many_bytes_is_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public, "MAX_ANSWER_BYTES", 5_000_000)
+    node, frames = crossed()
+    engine = PublicEngine(database(), small_lake, frames)
+    with pytest.raises(Refusal, match=r"more than 5 MB.*limit\(n\)") as refusal:
+        engine.run(node)
+    assert refusal.value.code == "TOO_LARGE"
+    assert engine.run(Slice(node, 100_000, 0)).num_rows == 100_000
+
+
+def test_one_asker_keeps_no_other_waiting() -> None:
+    node, frames = crossed()
+    shared = Database((), room() / "turns", Limits(concurrent=3, each=1))
+    stop = threading.Event()
+
+    def ask_at_length() -> None:
+        engine = PublicEngine(shared, dict, frames, Turn("a", stop.is_set))
+        with pytest.raises(RunCancelled):
+            engine.run(counted_rows(node))
+
+    busy = [threading.Thread(target=ask_at_length) for _ in range(4)]
+    for each in busy:
+        each.start()
+    try:
+        for asker in ("b", ""):
+            engine = PublicEngine(shared, dict, {DIGEST: TABLE}, Turn(asker, seconds=60))
+            assert engine.run(frame()[0]).num_rows == TABLE.num_rows
+    finally:
+        stop.set()
+        for each in busy:
+            each.join(30)
+    assert not any(each.is_alive() for each in busy)

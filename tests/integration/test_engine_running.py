@@ -23,6 +23,7 @@ from tests.support.engine import (
     FACTS,
     INTEGER,
     TAX,
+    counts_by_district,
     limits,
     new_column,
     number,
@@ -41,15 +42,9 @@ def engine(name: str) -> Any:
     return DuckDbEngine(database()) if name == "duckdb" else spark_engine()
 
 
-def counted() -> ExactQuery:
-    tax = scan("tax")
-    key = (new_column("k", tax["district"].type), tax["district"])
-    return ExactQuery(tax.node, (key,), (rows_measure(),), limits(tax.node))
-
-
 @pytest.mark.parametrize("name", ENGINES)
 def test_nothing_runs_without_its_certificate(name: str) -> None:
-    query = counted()
+    query = counts_by_district()
     with pytest.raises(CertificateError):
         engine(name).run(query, small_lake(), claim=Claim(1, 1, 1, {"m0": (0, 1)}))
 
@@ -118,7 +113,7 @@ def test_a_cancelled_question_stops_soon(name: str) -> None:
 
 
 def test_a_question_cancelled_before_its_start_reads_nothing() -> None:
-    query = counted()
+    query = counts_by_district()
     with pytest.raises(RunCancelled):
         engine("duckdb").run(query, small_lake(), claim=wide_claim(query), cancelled=lambda: True)
 
@@ -128,7 +123,7 @@ def test_many_threads_share_one_engine() -> None:
     answers: list[int] = []
 
     def ask() -> None:
-        query = counted()
+        query = counts_by_district()
         for _ in range(5):
             answers.append(  # noqa: PERF401
                 sum(runner.run(query, lake, claim=wide_claim(query)).cells.column("m0").to_pylist())
@@ -185,7 +180,7 @@ def test_frames_of_one_question_are_unknown_to_the_next() -> None:
 def test_spark_that_cannot_start_fails_questions_and_not_the_process(tmp_path: Path) -> None:
     broken = SparkEngine(database(), tmp_path / "no" / "\0", SparkSettings(master="local[1]"))
     broken.start()
-    query = counted()
+    query = counts_by_district()
     with pytest.raises(EngineFailure):
         broken.run(query, small_lake(), claim=wide_claim(query))
     assert not broken.is_ready
@@ -204,7 +199,7 @@ def test_a_failed_start_of_spark_is_tried_again_by_the_next_question(
         return spark_engine()._wait(None)
 
     monkeypatch.setattr(mended, "_open", open_once_broken)
-    query = counted()
+    query = counts_by_district()
     with pytest.raises(EngineFailure):
         mended.run(query, small_lake(), claim=wide_claim(query))
     assert mended.run(query, small_lake(), claim=wide_claim(query)).cells.num_rows == 4
@@ -212,7 +207,7 @@ def test_a_failed_start_of_spark_is_tried_again_by_the_next_question(
 
 
 def test_preparing_certifies_and_opens_no_private_file() -> None:
-    query, lake = counted(), small_lake()
+    query, lake = counts_by_district(), small_lake()
     facts = {name: source.facts for name, source in lake.items()}
 
     class Unopened(dict[str, TableSource]):

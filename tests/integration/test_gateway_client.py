@@ -220,10 +220,15 @@ def test_control_c_cancels_on_the_server_too() -> None:
     with running_gateway(tables) as gateway:
         printed = gateway.run("""
             import os, signal
-            threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            heard = threading.Event()
+            def press():  # again, as people do: an interrupt inside a callback of gRPC is lost
+                while not heard.wait(0.7):
+                    os.kill(os.getpid(), signal.SIGINT)
+            threading.Thread(target=press, daemon=True).start()
             try:
                 spark.table("tax").groupBy().count().toPandas()
             except KeyboardInterrupt:
+                heard.set()
                 print("interrupted", spark.interruptAll())
         """)
     assert printed == "interrupted []\n"

@@ -1,5 +1,7 @@
 """What a question that fails on its way costs: nothing before data access, its price after."""
 
+import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,29 @@ def test_with_strict_time_an_answer_that_is_computed_has_its_time_from_public_fa
     # A million enterprises by the contract, one row each, 5 million rows a second, one second more.
     assert first.due == Grid().slot(1.2)
     assert second.due == 0.0, "a stored answer reads nothing"
+
+
+def test_two_sessions_with_one_operation_id_get_one_answer_for_one_charge(lab: Lab) -> None:
+    operation_id = str(uuid.uuid4())
+    started, together = threading.Barrier(4), []
+
+    def ask() -> None:
+        operation = Operation(operation_id)
+        started.wait()
+        together.append(lab.ask(operation))
+
+    sessions = [threading.Thread(target=ask) for _ in range(4)]
+    for each in sessions:
+        each.start()
+    for each in sessions:
+        each.join(30)
+    assert len(together) == 4
+    spent = lab.spent
+    assert spent > 0
+    lab.ask(Operation(operation_id))
+    assert lab.spent == spent
+
+
+def test_the_marketplace_learns_which_fields_a_question_uses(lab: Lab) -> None:
+    lab.ask(Operation(str(uuid.uuid4())))
+    assert lab.market.fields_used == {"ent_registration": {"district_code"}}

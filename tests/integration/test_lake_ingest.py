@@ -256,6 +256,25 @@ def test_a_bad_csv_is_accounted_line_by_line(lake: SmallLake) -> None:
     }
 
 
+def test_a_text_longer_than_its_column_is_quarantined(lake: SmallLake) -> None:
+    note = column("note", "string/string") | {"logicalTypeOptions": {"maxLength": 3}}
+    path = lake.folder / "notes.parquet"
+    table = pa.Table.from_pylist([row(n) for n in range(3)], schema=ARROW)
+    pq.write_table(table.append_column("note", pa.array(["龘𠮷x", "龘𠮷xy", None])), path)
+    lake.deliver(path, contract(columns=[*COLUMNS, note]))
+    assert {r["note"] for r in lake.rows()} == {"龘𠮷x", None}
+    assert [(r["row"], r["reason"]) for r in lake.rejects()] == [(2, "text too long: note")]
+
+
+def test_a_column_of_nested_values_is_refused_by_name(lake: SmallLake) -> None:
+    path = lake.folder / "nested.parquet"
+    table = pa.Table.from_pylist([row(1)], schema=ARROW)
+    at = ARROW.get_field_index("amount")
+    pq.write_table(table.set_column(at, "amount", pa.array([[1.0]])), path)
+    with pytest.raises(LakeError, match=r"no single values in amount \(DOUBLE\[\]\)"):
+        lake.deliver(path)
+
+
 def test_a_file_without_a_column_is_refused_and_nothing_changes(lake: SmallLake) -> None:
     lake.deliver([row(1)])
     path = lake.folder / "less.parquet"

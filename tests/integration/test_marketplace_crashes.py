@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from marketplace import db
 from marketplace.budgets.replay import replay
-from marketplace.client import Held, MadeItem, MarketplaceClient, MarketplaceProblem, WantedItem
+from marketplace.client import MadeItem, MarketplaceClient, MarketplaceProblem
 from marketplace.errors import MarketplaceError
 from marketplace.releases.crash import POINTS, nowhere
 from marketplace.releases.model import Made, State
@@ -33,6 +33,7 @@ from tests.support.marketplace import (
     item,
     make_home,
     parts,
+    reserve,
     running,
 )
 
@@ -191,24 +192,13 @@ KILLED_AT = (
 
 
 def over_http(client: MarketplaceClient, operation: str, noise: str) -> bytes:
-    asked = ask(operation)
-    wanted = item(operation)
-    held: Held = client.reserve(
-        operation_id=operation,
-        user=asked.user,
-        tenant=asked.tenant,
-        purpose="",
-        epsilon=asked.epsilon,
-        tables=asked.tables,
-        plan_digest=asked.plan_digest,
-        items=[WantedItem(wanted.digest, wanted.domain, wanted.cohorts, COST, 0)],
-    )
+    held, wanted = reserve(client, operation), item(operation)
     release = held.items[0].release_id
     if release is None:
         data = f"{operation} {noise}".encode()
         made = [MadeItem(wanted.digest, data, draws(COST))]
         release = client.record(held, made, TABLES).releases[wanted.digest]
-    return client.answer(asked.tenant, release)
+    return client.answer(ask(operation).tenant, release)
 
 
 @pytest.mark.parametrize(("index", "point"), list(enumerate(KILLED_AT)))

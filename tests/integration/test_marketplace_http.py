@@ -232,6 +232,42 @@ USER_ROUTES = (
     ("GET", "/api/v1/receipts/x"),
     ("GET", "/api/v1/releases/x/answer"),
 )
+WORKFLOW_ROUTES = (
+    ("GET", "/api/v1/access/drafts"),
+    ("GET", "/api/v1/access/grants"),
+    ("POST", "/api/v1/access/grants/x/renewals"),
+    ("POST", "/api/v1/access/grants/x/revocation"),
+    ("GET", "/api/v1/access/inbox"),
+    ("GET", "/api/v1/access/notices"),
+    ("POST", "/api/v1/access/notices/x/read"),
+    ("GET", "/api/v1/access/requests"),
+    ("POST", "/api/v1/access/requests"),
+    ("GET", "/api/v1/access/requests/x"),
+    ("PUT", "/api/v1/access/requests/x"),
+    ("POST", "/api/v1/access/requests/x/approvals"),
+    ("POST", "/api/v1/access/requests/x/reviews"),
+    ("POST", "/api/v1/access/requests/x/withdrawal"),
+    ("POST", "/api/v1/access/stand-ins"),
+    ("GET", "/api/v1/access/stops"),
+    ("POST", "/api/v1/access/stops"),
+    ("POST", "/api/v1/access/stops/x/lift"),
+    ("GET", "/api/v1/access/waits"),
+    ("GET", "/api/v1/contracts"),
+    ("POST", "/api/v1/contracts"),
+    ("POST", "/api/v1/contracts/x/destruction"),
+    ("POST", "/api/v1/contracts/x/exit"),
+    ("POST", "/api/v1/contracts/x/signatures"),
+    ("GET", "/api/v1/demands"),
+    ("POST", "/api/v1/demands"),
+    ("GET", "/api/v1/demands/satisfaction"),
+    ("GET", "/api/v1/demands/x"),
+    ("POST", "/api/v1/demands/x/x"),
+    ("GET", "/api/v1/funnel"),
+    ("POST", "/api/v1/funnel/x"),
+    ("GET", "/api/v1/policy"),
+    ("GET", "/api/v1/policy/decisions"),
+)
+"""Who may do what there is a matrix of its own (attacks, H1); here: nobody without a token."""
 RESOURCE = f"/api/v1/catalogue/resources/{'a' * 32}"
 CATALOGUE_ROUTES = (
     ("GET", "/api/v1/catalogue/resources"),
@@ -256,6 +292,15 @@ OPEN_ROUTES = (
     ("GET", "/api/v1/log/checkpoint"),
     ("GET", "/api/v1/log/proofs/0"),
     ("GET", "/api/v1/log/consistency/1"),
+    ("GET", "/api/v1/log/verifier"),
+)
+
+
+GROUND = {"basis": "incident", "reference": "case 1"}
+AUDIT_ROUTES = (
+    ("POST", "/api/v1/log/openings"),
+    ("POST", "/api/v1/log/erasures"),
+    ("POST", "/api/v1/log/purges"),
 )
 
 
@@ -300,6 +345,9 @@ def valid_body(path: str) -> dict[str, object]:
         },
         "/api/v1/reservations/x/nothing-read": {"fencing_token": "x", "attestation": "x"},
         "/api/v1/reservations/x/failed": {"fencing_token": "x"},
+        "/api/v1/log/openings": {**GROUND, "key": "x", "entries": [0]},
+        "/api/v1/log/erasures": {**GROUND, "subject": "x"},
+        "/api/v1/log/purges": GROUND,
     }.get(path, {})
 
 
@@ -325,6 +373,15 @@ def test_every_route_opens_to_its_own_callers_only(server: Running) -> None:
         for bearer in (None, "wrong-token-wrong", service):
             assert status_of(server, method, path, bearer) == 401, (path, bearer)
         assert status_of(server, method, path, user) in (200, 404)
+    for method, path in AUDIT_ROUTES:
+        for bearer in (None, "wrong-token-wrong", service):
+            assert status_of(server, method, path, bearer) == 401, (path, bearer)
+        for name in ("bank-risk", "regulator", "system-admin", "security-admin"):
+            assert status_of(server, method, path, token(server.settings, name)) == 403, path
+    for method, path in WORKFLOW_ROUTES:
+        for bearer in (None, "wrong-token-wrong", service):
+            assert status_of(server, method, path, bearer) == 401, (path, bearer)
+        assert status_of(server, method, path, user) not in (401, 500), path
     client = MarketplaceClient(server.url, service)
     client.session(user)
     client.close()
@@ -345,8 +402,13 @@ def test_the_route_tables_of_this_test_are_complete() -> None:
             .replace("/versions/1", "/versions/{}"),
         )
         for m, p in (
-            *(*GATEWAY_ROUTES, *USER_ROUTES, *OPEN_ROUTES),
-            *(*CATALOGUE_ROUTES, *PROVIDER_ROUTES),
+            *GATEWAY_ROUTES,
+            *USER_ROUTES,
+            *WORKFLOW_ROUTES,
+            *OPEN_ROUTES,
+            *AUDIT_ROUTES,
+            *CATALOGUE_ROUTES,
+            *PROVIDER_ROUTES,
         )
     }
     known = {(m, "/api/v1/log/consistency/{}" if "consistency" in p else p) for m, p in known}

@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from privacy.dp.budget import Budget
 from tests.support.marketplace import (
     ALLOTMENT,
     COST,
+    FIRST_START,
     POLICY,
     TABLES,
     ask,
@@ -36,6 +36,7 @@ from tests.support.marketplace import (
     made,
     make_home,
     parts,
+    revoke,
 )
 
 BANK = "demo-bank"
@@ -60,7 +61,8 @@ def spent(market: Services, tenant: str = FIRM) -> int:
 
 def entries(market: Services) -> list[dict[str, object]]:
     with market.database.reading() as connection:
-        rows = connection.execute(select(db.entries.c.bytes).order_by(db.entries.c.index))
+        later = db.entries.c.index >= FIRST_START
+        rows = connection.execute(select(db.entries.c.bytes).where(later).order_by("index"))
         return [json.loads(bytes(r[0])) for r in rows]
 
 
@@ -340,12 +342,9 @@ def test_a_question_is_refused_without_charge_and_logged_for(
     assert last["facts"]["code"] == code  # type: ignore[index]
 
 
-def test_a_revoked_grant_stops_stored_answers_and_reattaching_too(
-    market: Services, settings: Settings
-) -> None:
+def test_a_revoked_grant_stops_stored_answers_and_reattaching_too(market: Services) -> None:
     recorded(market, "one")
-    settings.policy.write_text(POLICY.replace("tax_summary", "other_table"), encoding="utf-8")
-    os.utime(settings.policy, ns=(1, 1))
+    revoke(market, FIRM, "tax_summary")
     assert code_of(market.releases.reserve, ask("one")) == "GRANT_REVOKED"
     assert code_of(market.releases.reserve, ask("two", item("one"))) == "GRANT_REVOKED"
 
@@ -431,7 +430,7 @@ def test_a_receipt_proves_the_bytes_to_the_root_without_the_service(market: Serv
     done = market.releases.record(held.id, held.fencing_token, sent, TABLES)
     recorded(market, "later")
     for name in (str(done.receipt["receipt_id"]), *done.release_ids.values()):
-        receipt = reading.receipt(market.database, FIRM, name)
+        receipt = reading.receipt(market.database, market.log, FIRM, name)
         checkpoint = receipt["checkpoint"]
         for release in receipt["releases"]:  # type: ignore[union-attr]
             entry = base64.b64decode(release["entry_b64"])
@@ -445,7 +444,7 @@ def test_a_receipt_proves_the_bytes_to_the_root_without_the_service(market: Serv
                 bytes.fromhex(checkpoint["root"]),  # type: ignore[index]
             )
         with pytest.raises(MarketplaceError):
-            reading.receipt(market.database, BANK, name)
+            reading.receipt(market.database, market.log, BANK, name)
 
 
 def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
@@ -455,7 +454,7 @@ def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
     assert [(q["operation_id"], q["charged_micro_rho"], q["state"]) for q in seen] == [
         ("mine", COST, "recorded")
     ]
-    receipt = reading.receipt(market.database, FIRM, str(seen[0]["receipt_id"]))
+    receipt = reading.receipt(market.database, market.log, FIRM, str(seen[0]["receipt_id"]))
     assert receipt["plan_digest"] == ask("mine").plan_digest
 
 
@@ -466,9 +465,12 @@ def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
         (update(db.accounts).values(spent_micro_rho=10**6), "the ledger holds"),
         (delete(db.accounts), "the ledger holds"),
         (update(db.releases).values(sha256="0" * 64), "not the logged ones"),
-        (delete(db.entries).where(db.entries.c.index == 1), "logged, 1 are stored|not the logged"),
+        (
+            delete(db.entries).where(db.entries.c.index == FIRST_START + 1),
+            "logged, 1 are stored|not the logged",
+        ),
         (update(db.entries).values(bytes=b'{"event":"x","facts":{}}'), "not what was hashed"),
-        (update(db.nodes).values(hash=b"0" * 32), "not the tree"),
+        (update(db.entries).values(leaf_hash=b"0" * 32), "not what was hashed"),
     ],
     ids=[
         "spent put back to zero",
@@ -477,7 +479,7 @@ def test_a_user_sees_ones_own_questions_only(market: Services) -> None:
         "other bytes",
         "a missing entry",
         "a rewritten entry",
-        "a rewritten tree",
+        "a rewritten hash",
     ],
 )
 def test_the_marketplace_does_not_start_over(settings: Settings, damage: object, said: str) -> None:
@@ -522,15 +524,26 @@ def test_a_budget_in_force_never_changes(settings: Settings, before: str, after:
         pass
 
 
-def test_a_running_marketplace_takes_new_grants_and_no_new_budgets(settings: Settings) -> None:
+def test_the_files_grants_are_those_of_the_first_start_only(settings: Settings) -> None:
+    more = POLICY.replace("[tax_summary]", "[tax_summary, annual_report]")
     with parts(settings) as market:
-        more = POLICY.replace("micro_rho: 1000", "micro_rho: 500").replace(
-            "[tax_summary]", "[tax_summary, annual_report]"
-        )
-        settings.policy.write_text(more, encoding="utf-8")
-        os.utime(settings.policy, ns=(1, 1))
-        market.releases.reserve(ask("one", tables={"annual_report": "v1"}))
-        assert market.releases.left(FIRM, "enterprise").cap.micro_rho == ALLOTMENT
+        revoke(market, FIRM, "tax_summary")
+    settings.policy.write_text(more, encoding="utf-8")
+    with parts(settings) as market:
+        for table in ("tax_summary", "annual_report"):
+            asked = ask(f"of {table}", tables={table: "v1"})
+            assert code_of(market.releases.reserve, asked) == "GRANT_REVOKED"
+
+
+def test_a_grant_revoked_while_the_answer_is_computed_releases_nothing(market: Services) -> None:
+    held = market.releases.reserve(ask("one"))
+    revoke(market, FIRM, "tax_summary")
+    record = (held.id, held.fencing_token, (made(item("one")),), TABLES)
+    assert code_of(market.releases.record, *record) == "GRANT_REVOKED"
+    assert code_of(market.releases.record, *record) == "RESERVATION_CLOSED"
+    assert entries(market)[-1]["event"] == "reservation:fail"
+    assert spent(market) == COST
+    assert replay(market.database).findings == ()
 
 
 def test_the_database_is_durable_and_serialises_writers(market: Services) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from marketplace.client import MadeItem, MarketplaceClient, MarketplaceProblem, WantedItem
+from marketplace.client import MadeItem, MarketplaceClient, MarketplaceProblem
 from tests.support.marketplace import (
     ALLOTMENT,
     COST,
@@ -18,6 +18,7 @@ from tests.support.marketplace import (
     gateway_token,
     make_home,
     parts,
+    reserve,
     running,
 )
 
@@ -27,24 +28,13 @@ QUESTIONS = ALLOTMENT // COST
 
 def pay(client: MarketplaceClient, operation: str) -> bytes:
     """Live a paid answer as the gateway does, with fresh noise at each computation."""
-    asked = ask(operation)
-    wanted = WantedItem(digest(operation), "enterprise", (2025, 2026), COST, 0)
-    held = client.reserve(
-        operation_id=operation,
-        user=asked.user,
-        tenant=asked.tenant,
-        purpose="",
-        epsilon="0.5",
-        tables=TABLES,
-        plan_digest=asked.plan_digest,
-        items=[wanted],
-    )
+    held = reserve(client, operation)
     release = held.items[0].release_id
     if release is None:
         noisy = random.SystemRandom().randbytes(64)
-        made = [MadeItem(wanted.digest, noisy, draws(COST))]
-        release = client.record(held, made, TABLES).releases[wanted.digest]
-    return client.answer(asked.tenant, release)
+        made = [MadeItem(digest(operation), noisy, draws(COST))]
+        release = client.record(held, made, TABLES).releases[digest(operation)]
+    return client.answer(ask(operation).tenant, release)
 
 
 @pytest.mark.parametrize("turn", range(KILLS))

@@ -12,7 +12,7 @@ from marketplace.errors import MarketplaceError
 from marketplace.identity.service import QUIET_SECONDS, Sessions
 from marketplace.services import Services
 from marketplace.settings import Settings
-from tests.support.marketplace import POLICY, Clock, make_home, parts, token
+from tests.support.marketplace import FIRST_START, Clock, make_home, parts, revoke, token
 
 
 @pytest.fixture
@@ -28,7 +28,8 @@ def market(settings: Settings) -> Iterator[Services]:
 
 def logged(market: Services) -> list[dict[str, object]]:
     with market.database.reading() as connection:
-        rows = connection.execute(select(db.entries.c.bytes).order_by(db.entries.c.index))
+        later = db.entries.c.index >= FIRST_START
+        rows = connection.execute(select(db.entries.c.bytes).where(later).order_by("index"))
         return [json.loads(bytes(r[0])) for r in rows]
 
 
@@ -46,11 +47,11 @@ def test_a_later_look_and_a_changed_view_are_entries_of_their_own(
     market: Services, settings: Settings
 ) -> None:
     clock = Clock()
-    sessions = Sessions(market.database, market.directory, market.policy, clock)
+    sessions = Sessions(market.database, market.directory, market.gate.granted, clock)
     before = sessions.open(token(settings, "analyst"))
     clock.now = clock.now.replace(hour=clock.now.hour + 1)
     sessions.open(token(settings, "analyst"))
-    settings.policy.write_text(POLICY.replace("epsilon_max: 1.0", "epsilon_max: 0.7"))
+    revoke(market, "demo-enterprise", "tax_summary")
     after = sessions.open(token(settings, "analyst"))
     assert before.etag != after.etag
     assert len(logged(market)) == 3
@@ -58,7 +59,7 @@ def test_a_later_look_and_a_changed_view_are_entries_of_their_own(
 
 def test_refused_tokens_are_counted_in_one_entry(market: Services, settings: Settings) -> None:
     clock = Clock()
-    sessions = Sessions(market.database, market.directory, market.policy, clock)
+    sessions = Sessions(market.database, market.directory, market.gate.granted, clock)
     for _ in range(QUIET_SECONDS * 2):
         with pytest.raises(MarketplaceError) as caught:
             sessions.open("nobody's token")

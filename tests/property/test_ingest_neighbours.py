@@ -30,7 +30,9 @@ rows = st.builds(
     period=st.sampled_from([*PERIODS[:2], 1, None]),
     district_code=st.sampled_from([*DISTRICTS, "x"]),
     amount=st.sampled_from([0.0, 1.0, -5.0, 1e12, None, float("nan")]),
-    rep_name=st.sampled_from(["a", 'say "x"', 'open" quote', "line\nfeed", "b,c", "存续"]),
+    rep_name=st.sampled_from(
+        ["a", 'say "x"', 'open" quote', 'Li "Old, "Zhang', '"', "line\nfeed", "b,c", "存续"]
+    ),
 )
 SPELLINGS = [
     lambda code: code,

@@ -338,3 +338,10 @@ def same(a: ExactTable, b: ExactTable) -> bool:
 
 def _plain(value: Any) -> Any:
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
+
+
+def counts_by_district() -> ExactQuery:
+    """Return the smallest question: rows of the tax table by district."""
+    tax = scan("tax")
+    key = (new_column("k", tax["district"].type), tax["district"])
+    return ExactQuery(tax.node, (key,), (rows_measure(),), limits(tax.node))

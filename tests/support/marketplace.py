@@ -15,9 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from marketplace.access import grant_store
 from marketplace.app import assemble
+from marketplace.client import Held, MarketplaceClient, WantedItem
 from marketplace.identity.store import seed
 from marketplace.releases.crash import nowhere
 from marketplace.releases.model import Ask, Item, Made
@@ -26,10 +33,15 @@ from marketplace.settings import Settings
 from privacy.dp.budget import Budget
 
 TABLES = {"tax_summary": "v1"}
+SEEDED = 5
+"""Entries that a new home's first start makes: policies in force, contracts, grants."""
 COST = 100
 """micro-rho of one release in these tests."""
 ALLOTMENT = 1_000
 """What each tenant of the tests' policy may spend of a cohort."""
+
+FIRST_START = 5
+"""Entries of the first start under the tests' policy: policies, two contracts, two grants."""
 
 POLICY = """
 domains:
@@ -48,19 +60,34 @@ grants:
 
 
 class Clock:
-    """A clock that moves one second at each look."""
+    """A clock that moves one second at each look; over one home, it goes on at the next start."""
 
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 1, tzinfo=UTC)
+    latest: ClassVar[dict[Path, datetime]] = {}
+
+    def __init__(self, home: Path | None = None) -> None:
+        self._home = home
+        start = datetime(2026, 11, 1, tzinfo=UTC)
+        self.now = start if home is None else Clock.latest.get(home, start)
 
     def __call__(self) -> datetime:
         self.now += timedelta(seconds=1)
+        if self._home is not None:
+            Clock.latest[self._home] = max(self.now, Clock.latest.get(self._home, self.now))
         return self.now
+
+
+@cache
+def subjects_key() -> bytes:
+    """Return one key for the homes of all tests: to make one takes longer than most tests."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def make_home(path: Path, policy: str = POLICY) -> Settings:
     """Seed a home with the tests' policy and keep its tokens."""
     seed(path, keep_tokens=True)
+    (path / "audit-keys").mkdir(mode=0o700, exist_ok=True)
+    (path / "audit-keys" / "subjects.pem").write_bytes(subjects_key())
     (path / "budgets.yaml").write_text(policy, encoding="utf-8")
     return Settings.of(path, {})
 
@@ -76,11 +103,19 @@ def gateway_token(settings: Settings) -> str:
 @contextmanager
 def parts(settings: Settings, reached: Callable[[str], None] = nowhere) -> Iterator[Services]:
     """Return a marketplace's parts in this process, as after a start."""
-    services = assemble(settings, reached, Clock())
+    services = assemble(settings, reached, Clock(settings.home))
     try:
         yield services
     finally:
         services.database.close()
+
+
+def revoke(services: Services, tenant: str, table: str) -> None:
+    """Take an organisation's grants of a table away, below the workflow."""
+    with services.database.writing() as connection:
+        for held in grant_store.of_tenant(connection, tenant):
+            if held.grant.table == table:
+                grant_store.revoke(connection, held.grant.id, "2026-11-01T00:00:00.000+00:00")
 
 
 def digest(name: object) -> str:
@@ -112,6 +147,23 @@ def ask(
         tables=dict(tables or TABLES),
         plan_digest=digest(plan or [i.digest for i in wanted]),
         items=wanted,
+    )
+
+
+def reserve(
+    client: MarketplaceClient, operation: str, cohorts: tuple[int, ...] = (2025, 2026)
+) -> Held:
+    """Reserve one release named after the operation, as the gateway does."""
+    asked = ask(operation)
+    return client.reserve(
+        operation_id=operation,
+        user=asked.user,
+        tenant=asked.tenant,
+        purpose=asked.purpose,
+        epsilon=asked.epsilon,
+        tables=asked.tables,
+        plan_digest=asked.plan_digest,
+        items=[WantedItem(digest(operation), "enterprise", cohorts, COST, 0)],
     )
 
 

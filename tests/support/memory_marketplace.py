@@ -6,7 +6,7 @@ no log, no files and no processes; everything is gone with the object.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -53,6 +53,8 @@ class MemoryMarketplace:
         self._releases: dict[str, tuple[str, WantedItem, bytes]] = {}
         self._versions: dict[str, str] = {}
         self._names = count(1)
+        self.fields_used: Mapping[str, Collection[str]] = {}
+        """Of the latest question that was reserved."""
 
     def close(self) -> None:
         """Do nothing, as there is nothing to close."""
@@ -73,7 +75,9 @@ class MemoryMarketplace:
         tables: Mapping[str, str],
         plan_digest: str,
         items: Sequence[WantedItem],
+        fields: Mapping[str, Collection[str]] | None = None,
     ) -> Held:
+        self.fields_used = dict(fields or {})
         self._check_grants(user, tenant, purpose, epsilon, tables, items)
         known = self._operations.get((tenant, operation_id))
         question = (user, plan_digest, purpose, epsilon, dict(tables), tuple(items))
@@ -137,7 +141,9 @@ class MemoryMarketplace:
             "time": "2026-11-01T00:00:00.000+00:00",
         }
         domains = {i.domain for i in operation.items}
-        return Committed(ids, receipt, {d: self.budget(operation.tenant, d) for d in domains})
+        left = {d: self.budget(operation.tenant, d) for d in domains}
+        proofs = dict.fromkeys(ids.values(), "c2sp.org/tlog-proof@v1\n")
+        return Committed(ids, receipt, left, proofs)
 
     def nothing_read(self, held: Held, attestation: str = "nothing was read") -> None:
         operation = self._fenced(held)

@@ -27,9 +27,11 @@ class Mutant:
     wrong: str
 
 
-RELATION, CLASSIFY, PREDICATE, BOUNDING, MEASURE, ANALYSIS = (
+RELATION, CLASSIFY, JOINED, PER_UNIT, PREDICATE, BOUNDING, MEASURE, ANALYSIS = (
     "privacy.dp.relation",
     "privacy.dp.classify",
+    "privacy.dp.joined",
+    "privacy.dp.per_unit",
     "privacy.dp.predicate",
     "privacy.dp.bounding",
     "privacy.dp.measure",
@@ -38,27 +40,30 @@ RELATION, CLASSIFY, PREDICATE, BOUNDING, MEASURE, ANALYSIS = (
 MUTANTS = (
     Mutant(RELATION, "result *= self.sizes[column]", "result = max(result, self.sizes[column])"),
     Mutant(CLASSIFY, "if f.domain is not None and not f.nullable\n", "if f.domain is not None\n"),
-    Mutant(CLASSIFY, "else private.rows * fan_out", "else private.rows"),
-    Mutant(CLASSIFY, "keys=private.keys if fan_out == 1 else frozenset()", "keys=private.keys"),
+    Mutant(JOINED, "else private.rows * fan_out", "else private.rows"),
+    Mutant(JOINED, "keys=private.keys if fan_out == 1 else frozenset()", "keys=private.keys"),
     Mutant(
-        CLASSIFY,
+        JOINED,
         "else left.rows * (max(1, right.rows) if outer else right.rows)",
         "else max(left.rows, right.rows)",
     ),
-    Mutant(CLASSIFY, "frozenset(a | b for a in left.keys", "frozenset(a for a in left.keys"),
-    Mutant(CLASSIFY, "(right.constant if follows_unit else frozenset())", "right.constant"),
+    Mutant(JOINED, "if not outer and told_apart(", "if told_apart("),
+    Mutant(PREDICATE, "any(key <= given for key", "any(key & given or not key for key"),
+    Mutant(PREDICATE, "and not references(other) & columns\n", "\n"),
+    Mutant(JOINED, "frozenset(a | b for a in left.keys", "frozenset(a for a in left.keys"),
+    Mutant(JOINED, "(right.constant if follows_unit else frozenset())", "right.constant"),
     Mutant(
         CLASSIFY, "else sum(r for r in rows if r is not None)", "else max(r or 0 for r in rows)"
     ),
     Mutant(CLASSIFY, "new_key = on - kind.units", "new_key = frozenset[int]()"),
     Mutant(
-        CLASSIFY,
-        "            rows=kind.rows,\n            keys=frozenset((others,)),",
-        "            rows=1,\n            keys=frozenset((others,)),",
+        PER_UNIT,
+        "        rows=kind.rows,\n        keys=frozenset((others,)),",
+        "        rows=1,\n        keys=frozenset((others,)),",
     ),
-    Mutant(CLASSIFY, "keys=frozenset((others,)),", "keys=frozenset((frozenset[int](),)),"),
+    Mutant(PER_UNIT, "keys=frozenset((others,)),", "keys=frozenset((frozenset[int](),)),"),
     Mutant(
-        CLASSIFY,
+        PER_UNIT,
         "constant_keys = all(references(e) <= kind.constant for e in refs)",
         "constant_keys = True",
     ),
@@ -101,12 +106,12 @@ MUTANTS = (
         "frozenset(kept[i] for i in key if i in kept) for key in kind.keys",
     ),
     Mutant(
-        CLASSIFY,
+        JOINED,
         "fan_out == 1 and (condition_ids - public_ids) <= private.constant",
         "fan_out >= 1",
     ),
     Mutant(
-        CLASSIFY,
+        JOINED,
         "matched = tuple(sorted(equated(node.condition, public_ids)))",
         "matched = tuple(sorted(public_ids))",
     ),

@@ -308,6 +308,8 @@ class PlanMaker:
         if self.rng.random() < 0.5:
             both = self.predicate(self.rng.choice((node, node, other)))
             condition = Apply("and", (condition, both), B)
+        for _ in range(self.rng.choice((0, 0, 1, 2))):
+            condition = Apply("and", (condition, self.equality(node, other)), B)
         kind = self.rng.choice(
             (JoinKind.INNER, JoinKind.LEFT, JoinKind.LEFT, JoinKind.SEMI, JoinKind.ANTI)
         )
@@ -318,6 +320,22 @@ class PlanMaker:
                 Column(c.id, "u2" if c.name == "u" else c.name, c.type) for c in other.columns
             )
         return JoinOn(node, other, kind, condition, columns)
+
+    def equality(self, node: Node, other: Node) -> Expr:
+        """Return an equality of the two sides, now and then of one side with itself."""
+        pairs = [
+            (mine, theirs)
+            for theirs in other.columns[1:]
+            for mine in (*node.columns, *other.columns)
+            if mine.type is theirs.type and mine.name not in ("u", "u2")
+        ]
+        if not pairs:
+            return Const(value=True, type=B)
+        same = [p for p in pairs if p[0].name == p[1].name]
+        mine, theirs = self.rng.choice(same if same and self.rng.random() < 0.7 else pairs)
+        refs = [Ref(c.id, c.type, c.nullable) for c in (mine, theirs)]
+        self.rng.shuffle(refs)
+        return Apply("==", tuple(refs), B)
 
     def joined_public(self, node: Node) -> Node:
         key = next((c for c in node.columns if c.name in ("d", "g", "t")), None)

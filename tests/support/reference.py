@@ -55,10 +55,29 @@ class PublicWorld:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def distinct(self, node: Node, column_ids: tuple[int, ...]) -> tuple[tuple[Any, ...], ...]:
+    def settled(self, node: Node) -> Node:
+        return node  # Rows are always evaluated alike here.
+
+    def distinct(
+        self, node: Node, column_ids: tuple[int, ...], most: int
+    ) -> tuple[tuple[Any, ...], ...] | None:
         rows = _Run(self._world, ExactQuery(node, (), ())).rows(node)
         found = {tuple(r[i] for i in column_ids) for r in rows}
+        if len(found) > most:
+            return None
         return tuple(sorted(found, key=lambda t: [(v is not None, v) for v in t]))
+
+    def extremes(self, node: Node, column_id: int) -> tuple[float, float] | None:
+        values = self._column(node, column_id)
+        finite = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+        return (min(finite), max(finite)) if finite else None
+
+    def longest(self, node: Node, column_id: int) -> int:
+        return max((len(v) for v in self._column(node, column_id) if v is not None), default=0)
+
+    def _column(self, node: Node, column_id: int) -> list[Any]:
+        rows = _Run(self._world, ExactQuery(node, (), ())).rows(node)
+        return [row[column_id] for row in rows]
 
     def multiplicity(self, node: Node, column_ids: tuple[int, ...]) -> int:
         counts: dict[tuple[Any, ...], int] = {}

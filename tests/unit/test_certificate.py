@@ -24,6 +24,7 @@ from sandbox.engine.certificate import CertificateError, Claim, certify
 from sandbox.engine.compile import compile_query
 from sandbox.engine.physical import (
     Buckets,
+    Call,
     Cells,
     Clamped,
     CohortIn,
@@ -41,6 +42,7 @@ from sandbox.engine.physical import (
     Squared,
     Stack,
     SumWhole,
+    UnitExtreme,
     UnitRows,
     UnitSum,
 )
@@ -48,6 +50,7 @@ from tests.support.engine import (
     BOOLEAN,
     DOUBLE,
     FACTS,
+    INTEGER,
     LONG,
     STRING,
     limits,
@@ -224,6 +227,26 @@ def test_keys_made_from_the_unit_are_refused() -> None:
     refuses(compiled(tax.node, [tax["uscc"]]), replace(TAX_CLAIM, groups_per_unit=12), "unit's id")
 
 
+def test_keys_made_from_the_unit_in_steps_are_refused() -> None:
+    tax, claim = scan("tax"), replace(TAX_CLAIM, groups_per_unit=12)
+    plan = compiled(tax.node)
+    unit, name = plan.unit, f"c{tax['uscc'].id}"
+    upper = Call("upper", (Col(name, STRING),), STRING)
+    made = Compute(plan.child, (unit,), (("e9", upper),))
+    again = Compute(made, (unit,), (("e10", Call("length", (Col("e9", STRING),), INTEGER)),))
+    features = PerUnit(plan.child, unit, (("e9", upper),), ())
+    extreme = UnitExtreme(Col(name, STRING), largest=True)
+    largest = PerUnit(plan.child, unit, (), (("e9", extreme),))
+    branch = replace(made, items=(*made.items, ("e8", Col(name, STRING))))
+    takes = ((unit, Col("e8", STRING), Col("e9", STRING)),) * 2
+    stacked = Stack((branch, branch), takes, ("u9", "e8", "e9"), "u9")
+    for child, key in ((made, "e9"), (again, "e10"), (features, "e9"), (largest, "e9")):
+        keyed = replace(plan, child=child, keys=(("k0", Col(key, STRING)),))
+        refuses(keyed, claim, "unit's id")
+    keyed = replace(plan, child=stacked, unit="u9", keys=(("k0", Col("e9", STRING)),))
+    refuses(keyed, replace(claim, groups_per_unit=24), "unit's id")
+
+
 def test_an_unknown_node_is_refused() -> None:
     @dataclass(frozen=True)
     class Sample:
@@ -274,6 +297,65 @@ def joined(kind: JoinKind = JoinKind.INNER) -> Any:
 def test_a_join_on_the_unit_keeps_the_constants_of_the_one_row_side() -> None:
     node, _, registration = joined()
     check(compiled(node, [registration["district"]]), Claim(12, 1, 12, {"m0": (0, 1)}))
+
+
+def monthly(kind: JoinKind, *more: Callable[[Any, Any], Any]) -> Any:
+    """Two monthly tables of twelve rows of a unit, joined on the unit and on what `more` says."""
+    tax, other = scan("tax"), scan("tax")
+    on = Apply("==", (tax["uscc"], other["uscc"]), BOOLEAN)
+    for part in more:
+        on = Apply("and", (on, part(tax, other)), BOOLEAN)
+    return JoinOn(tax.node, other.node, kind, on, tax.node.columns + other.node.columns)
+
+
+def same_month(tax: Any, other: Any) -> Any:
+    return Apply("==", (other["period"], tax["period"]), BOOLEAN)
+
+
+@pytest.mark.parametrize("kind", [JoinKind.INNER, JoinKind.LEFT], ids=["inner", "left"])
+def test_months_that_meet_their_own_month_do_not_multiply(kind: JoinKind) -> None:
+    claim = Claim(12, 1, 12, {"m0": (0, 1)})
+    check(compiled(monthly(kind, same_month)), claim)
+    refuses(compiled(monthly(kind, same_month)), replace(claim, rows_per_unit=11), "rows of one")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        (lambda tax, other: Apply("==", (other["period"], other["staff"]), BOOLEAN),),
+        (lambda tax, other: Apply("<=>", (other["period"], tax["period"]), BOOLEAN),),
+        (lambda tax, other: Apply("<=", (other["period"], tax["period"]), BOOLEAN),),
+        (lambda tax, other: Apply("==", (other["note"], tax["note"]), BOOLEAN),),
+        (lambda tax, other: Apply("or", (same_month(tax, other),) * 2, BOOLEAN),),
+    ],
+    ids=["unit only", "own column", "null-safe", "at most", "no key", "or"],
+)
+def test_other_conditions_of_a_join_keep_no_month_apart(more: Any) -> None:
+    claim = Claim(12, 1, 12, {"m0": (0, 1)})
+    refuses(compiled(monthly(JoinKind.INNER, *more)), claim, "rows of one unit")
+
+
+def test_a_left_join_keeps_rows_that_meet_nothing() -> None:
+    """Each penalty meets one month at most, but months without a penalty come on top."""
+    tax, penalties = scan("tax"), scan("penalties")
+    unit = Apply("==", (tax["uscc"], penalties["uscc"]), BOOLEAN)
+    month = Apply("==", (tax["period"], Apply("length", (penalties["kind"],), INTEGER)), BOOLEAN)
+    on = Apply("and", (unit, month), BOOLEAN)
+    columns = tax.node.columns + penalties.node.columns
+    claim = Claim(6, 1, 6, {"m0": (0, 1)})
+    check(compiled(JoinOn(tax.node, penalties.node, JoinKind.INNER, on, columns)), claim)
+    left = compiled(JoinOn(tax.node, penalties.node, JoinKind.LEFT, on, columns))
+    refuses(left, claim, "rows of one unit")
+
+
+def test_a_step_that_makes_too_many_rows_of_one_unit_is_refused() -> None:
+    node: Any = monthly(JoinKind.INNER)
+    for _ in range(2):
+        other = scan("tax")
+        on = Apply("==", (ref(node.columns[0]), other["uscc"]), BOOLEAN)
+        node = JoinOn(node, other.node, JoinKind.INNER, on, node.columns + other.node.columns)
+    refuses(compiled(node), Claim(12**4, 1, 12**4, {"m0": (0, 1)}), "a step makes of one unit")
 
 
 def test_a_private_join_without_its_units_is_refused() -> None:

@@ -227,6 +227,7 @@ def test_a_like_pattern_with_a_loose_escape_is_refused(pattern: str) -> None:
         "(a+)+", "(a|b)*", "(?i)a", "(?=a)", "(?<!a)b", "a*+", "\\1", "\\bword", "[[:alpha:]]",
         "[a&&b]", "\\p{L}", "a{1000}", "(ab){50}", "a**", "*a", "(", ")", "a$b", "a^b", "[z-a]",
         "\\x41", "\\", "[", "[a", "{2}", "a{2", ".*.*.*.*", "\\Qa\\E", "(?:a+){2}", "\0",
+        "(?:(?:x{100}){10}){10}", "((((a{2}){10}){10}){10}){10}", ".{100}" * 20,
     ],
 )  # fmt: skip
 def test_a_pattern_outside_the_common_language_is_refused(pattern: str) -> None:

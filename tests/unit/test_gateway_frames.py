@@ -107,6 +107,13 @@ def test_too_many_columns_are_refused() -> None:
     assert refusal.value.code == "TOO_LARGE"
 
 
+def test_a_name_that_two_columns_share_is_refused() -> None:
+    table = pa.table([pa.array([1]), pa.array([2])], names=["k", "k"])
+    with pytest.raises(Refusal, match="`k` names more than one") as refused:
+        read_frame(stream(table), None)
+    assert refused.value.code == "AMBIGUOUS_COLUMN"
+
+
 def test_reserved_names_are_refused() -> None:
     with pytest.raises(Refusal):
         read_frame(stream(pa.table({"__unit": [1]})), None)
@@ -124,6 +131,15 @@ def test_a_schema_that_is_no_list_of_columns_is_refused(text: str) -> None:
 def test_values_that_do_not_fit_their_type_are_refused() -> None:
     with pytest.raises(Refusal):
         read_frame(stream(pa.table({"k": [2**40]})), schema(k="integer"))
+
+
+@pytest.mark.parametrize("day", [-719_163, 2_932_897, 2**31 - 1, -(2**31)], ids=str)
+def test_days_that_are_no_dates_are_refused(day: int) -> None:
+    days = pa.array([0, None, day], pa.int32()).cast(pa.date32())
+    with pytest.raises(Refusal, match="years 1 to 9999"):
+        read_frame(stream(pa.table({"d": days})), None)
+    ends = pa.array([-719_162, 2_932_896, None], pa.int32()).cast(pa.date32())
+    assert read_frame(stream(pa.table({"d": ends})), None).table.num_rows == 3
 
 
 def test_damaged_rows_never_crash() -> None:

@@ -59,6 +59,14 @@ def test_only_answers_of_private_questions_wait_for_the_grid(private: bool) -> N
     assert (elapsed >= 0.1) == private
 
 
+def test_with_strict_time_answers_of_public_questions_wait_too() -> None:
+    timing = Timing(time.monotonic, Grid(for_public=True))
+    running = Operation("a", b"digest", frozenset(), lambda _: None, timing)
+    started = time.monotonic()
+    running.run(lambda _: Outcome(()))
+    assert time.monotonic() - started >= 0.1
+
+
 @pytest.mark.parametrize(("phase", "waits"), [("reserve", False), ("compute", True)])
 def test_failures_wait_for_the_grid_once_data_may_have_been_read(
     phase: str,

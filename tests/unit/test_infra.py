@@ -95,12 +95,12 @@ def test_status_of_a_lab_that_does_not_run_is_not_zero(tmp_path, capsys):
 
 
 def test_commands_of_a_later_version_say_so(capsys):
-    assert main(["audit", "verify", "somewhere"]) == 2
+    assert main(["bench", "score"]) == 2
     assert "later version" in capsys.readouterr().err
 
 
 def make_home(path: Path) -> None:
-    for name in ("run", "log", "lake"):
+    for name in ("run", "logs", "lake"):
         (path / name).mkdir(parents=True)
     (path / "marketplace.db").write_bytes(b"ledger")
     (path / "run" / "x.cache").write_bytes(b"rows")

@@ -71,6 +71,19 @@ AMOUNT, STAFF, PERIOD, REP = (
     ("rep_name", "string/string"),
 )
 
+LENGTH = {"logicalTypeOptions": {"maxLength": 9}}
+
+
+def text_of(length: object) -> dict[str, Any]:
+    return {**column(*REP, grade="G1"), "logicalTypeOptions": {"maxLength": length}}
+
+
+def test_a_text_is_as_long_as_its_column_says() -> None:
+    facts = contract(columns=changed(text_of(20_000))).facts("1", ())
+    assert facts.column("rep_name").max_length == 20_000
+    assert facts.column("uscc").max_length == 1_000
+
+
 COLUMN_FAULTS = [
     ("a bound without basis", column(*AMOUNT, low=0, high=1, basis=None), "basis"),
     ("an observed bound", column(*AMOUNT, low=0, high=1, basis="observed"), "obs"),
@@ -99,6 +112,10 @@ COLUMN_FAULTS = [
     ("a G4 column without disposition", column(*REP, grade="G4"), "G4"),
     ("an unknown disposition", column(*REP, grade="G4", disposition="hide"), "disposition"),
     ("a tokenised number", column(*STAFF, grade="G4", disposition="tokenise"), "tokenised"),
+    ("an empty text", text_of(0), "maxLength"),
+    ("an endless text", text_of(20_001), "maxLength"),
+    ("a text as long as it says", text_of("9"), "maxLength"),
+    ("a long number", {**column(*STAFF), **LENGTH}, "only text"),
     ("a type of its own", column("staff", "integer/string"), "types"),
     ("a decimal", column("amount", "number/decimal"), "types"),
     ("no grade", column(*STAFF, grade=None), "classification"),

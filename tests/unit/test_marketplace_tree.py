@@ -44,7 +44,10 @@ class Grown:
         self.known: dict[tuple[int, int], bytes] = {}
         for index, leaf in enumerate(leaves):
             self.known[0, index] = leaf
-            for level, position, value in tree.completed(index, leaf, self.fetch):
+            level, position, value = 0, index, leaf
+            while position % 2:
+                value = tree.node_hash(self.fetch(level, position - 1), value)
+                level, position = level + 1, position >> 1
                 self.known[level, position] = value
 
     def fetch(self, level: int, index: int) -> bytes:

@@ -67,8 +67,28 @@ def test_the_tail_bound_is_close_above_the_true_tail(scale: float) -> None:
         assert true <= gaussian_tail(at, scale) <= true * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("scale", [1000.5, 40_000.0, 3e6])
+def test_the_bound_of_wide_tails_is_above_the_sum_and_close(scale: float) -> None:
+    # What the summed form says of a scale just below holds in units of the scale.
+    for share in (0.01, 1, 4, 7, 9):
+        near = gaussian_tail(int(share * 1000), 1000.0)
+        wide = gaussian_tail(round(int(share * 1000) * scale / 1000), scale)
+        assert near * 0.995 <= wide <= near * 1.01
+    assert gaussian_tail(0, scale) == 1.0
+
+
+def test_the_bound_of_wide_tails_covers_every_term() -> None:
+    scale = 1001.0
+    terms = {z: math.exp(-(z * z) / (2 * scale * scale)) for z in range(-12_000, 12_001)}
+    total = math.fsum(terms.values())
+    for at in (1, 2, 500, 1001, 3003, 7007):
+        true = math.fsum(v for z, v in terms.items() if z >= at) / total
+        assert true <= gaussian_tail(at, scale) <= true * 1.01
+
+
 @pytest.mark.parametrize(
-    ("scale", "groups", "delta"), [(11.9, 1, 10), (71.7, 36, 10), (3.0, 5, 1000)]
+    ("scale", "groups", "delta"),
+    [(11.9, 1, 10), (71.7, 36, 10), (3.0, 5, 1000), (45_254.8, 4096, 1), (3e6, 4096, 10)],
 )
 def test_the_threshold_is_the_smallest_that_keeps_delta(
     scale: float, groups: int, delta: int

@@ -4,7 +4,12 @@ r"""Literal patterns: the part of `like` and of regular expressions on which all
 look-around, Java (Spark) backtracks and could take exponential time or overflow its stack, so an
 unbounded repetition stands only on a single character, at most three times, and groups repeat a
 bounded number of times. `.`, `$` and `\s` are written as the characters that Java means by them.
+What backtracking could take on the longest possible text is counted before a row is read: nobody
+learns of a text by how long a run takes.
 """
+
+import math
+from dataclasses import dataclass
 
 from privacy.errors import Refusal
 
@@ -15,6 +20,19 @@ MAX_BOUND = 100
 """Largest count in `{m,n}`; 10 for groups."""
 
 MAX_GROUP_BOUND = 10
+
+MAX_NESTED = 1000
+"""Product of the counts of repetitions inside each other: RE2 takes no more."""
+
+MAX_WRITTEN = 50_000
+"""Characters of a pattern with its bounded repetitions written out: RE2 compiles them like that,
+within 8 MB (https://github.com/google/re2/blob/main/re2/re2.h, `max_mem`)."""
+
+MAX_STEPS = 10_000_000
+"""Of backtracking over one text: a tenth of a second in Java."""
+
+MOST_CHOICES = 10**12
+"""Where counting of choices stops."""
 
 LINE_BREAKS = "\\n\\r\\x{85}\\x{2028}\\x{2029}"
 """Characters that Java's `.` does not match."""
@@ -36,13 +54,76 @@ def like_is_valid(pattern: str) -> bool:
     return True
 
 
+def like_for_java(pattern: str) -> str:
+    r"""Return a Java expression, to be searched for, that does what the valid `like` pattern does.
+
+    The first place where a segment between two `%` fits is as good as any later one, so it is never
+    taken back: time is linear in the text, where a `.*` for each `%` could take any power of it.
+
+    >>> like_for_java("a%b_%c")
+    '(?s)\\Aa(?>.*?b.).*c\\z'
+    """
+    segments, position = [""], 0
+    while position < len(pattern):
+        char = pattern[position]
+        if char == "%":
+            segments.append("")
+        elif char == "_":
+            segments[-1] += "."
+        else:
+            position += char == "\\"
+            segments[-1] += _verbatim(pattern[position])
+        position += 1
+    first, *others = segments
+    if not others:
+        return f"(?s)\\A{first}\\z"
+    between = "".join(f"(?>.*?{each})" for each in others[:-1] if each)
+    last = f".*{others[-1]}\\z" if others[-1] else ""
+    return f"(?s)\\A{first}{between}{last}"
+
+
+def _verbatim(char: str) -> str:
+    return f"\\{char}" if char.isascii() and not char.isalnum() else char
+
+
 def translated(pattern: str) -> str:
     """Return a pattern that means the same in RE2 and Java; raise `Refusal` for anything else."""
+    return _parsed(pattern)[0]
+
+
+def check_steps(pattern: str, longest: int) -> None:
+    """Raise `Refusal(TOO_LARGE)` if searching a text of `longest` characters could take long."""
+    _, parser = _parsed(pattern)
+    cuts = parser.unbounded if parser.anchored else parser.unbounded + 1
+    ways = math.ceil((longest + 1) ** cuts / math.factorial(cuts)) * parser.choices
+    steps = ways * max(parser.atoms, 1)
+    if steps > MAX_STEPS:
+        raise Refusal(
+            "TOO_LARGE",
+            f"This `rlike` pattern could take {steps:.1g} steps on a text of {longest} characters; "
+            f"at most {MAX_STEPS:.0e} are allowed. Begin it with ^, use fewer of *, + and ?, cut "
+            "the text with substring(name, 1, 100), or use like.",
+            f"该 `rlike` 模式在长度为 {longest} 的文本上可能需要 {steps:.1g} 步，"
+            f"上限为 {MAX_STEPS:.0e}。请以 ^ 开头，减少 *、+、?，"
+            "用 substring(name, 1, 100) 截短文本，或使用 like。",
+        )
+
+
+def _parsed(pattern: str) -> tuple[str, "_Parser"]:
     parser = _Parser(pattern)
     text = parser.alternatives(top=True)
     if parser.position != len(pattern):
         raise parser.refused("an unmatched `)`", "多余的 `)`")
-    return text
+    return text, parser
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What may be repeated: its size written out, its characters and classes, ways through it."""
+
+    written: int
+    atoms: int
+    choices: int
 
 
 class _Parser:
@@ -50,6 +131,16 @@ class _Parser:
         self.pattern = pattern
         self.position = 0
         self.unbounded = 0
+        self.written = 0
+        """Characters so far of the pattern, its repetitions written out."""
+        self.nested = 1
+        """Largest product of counts so far, within the innermost open group."""
+        self.atoms = 0
+        """Characters and classes so far, repetitions written out."""
+        self.choices = 1
+        """Ways through the innermost open branch so far, those of `*` and `+` apart."""
+        self.anchored = True
+        """Whether every branch so far begins with `^`."""
 
     def refused(self, en: str, zh: str) -> Refusal:
         return Refusal(
@@ -70,14 +161,21 @@ class _Parser:
         return char
 
     def alternatives(self, *, top: bool) -> str:
-        branches = [self.branch(top=top)]
-        while self.peek() == "|":
-            self.take()
+        branches, choices = [], 0
+        while True:
+            self.choices = 1
             branches.append(self.branch(top=top))
+            choices += self.choices
+            if self.peek() != "|":
+                break
+            self.take()
+        self.choices = min(choices, MOST_CHOICES)
         return "|".join(branches)
 
     def branch(self, *, top: bool) -> str:
         text = ""
+        if top and self.peek() != "^":
+            self.anchored = False
         while self.peek() not in ("", "|", ")"):
             char = self.peek()
             if char == "^":
@@ -94,7 +192,10 @@ class _Parser:
             elif char == "(":
                 text += self.group()
             else:
-                text += self.repeated(self.atom(), single=True)
+                atom, nested = self.atom(), self.nested
+                self.nested = 1
+                text += self.repeated(atom, _Item(len(atom), 1, 1), single=True)
+                self.nested = max(self.nested, nested)
         return text
 
     def group(self) -> str:
@@ -103,11 +204,18 @@ class _Parser:
             self.take()
             if self.take() != ":":
                 raise self.refused("an option or look-around `(?`", "选项或环视 `(?`")
-        before = self.unbounded
+        before, written, nested = self.unbounded, self.written, self.nested
+        atoms, choices = self.atoms, self.choices
+        self.nested = 1
         body = self.alternatives(top=False)
         if self.take() != ")":
             raise self.refused("a group that is not closed", "未闭合的分组")
-        return self.repeated(f"(?:{body})", single=False, open_inside=self.unbounded > before)
+        open_inside = self.unbounded > before
+        item = _Item(self.written - written, self.atoms - atoms, self.choices)
+        self.written, self.atoms, self.choices = written, atoms, choices
+        text = self.repeated(f"(?:{body})", item, single=False, open_inside=open_inside)
+        self.nested = max(self.nested, nested)
+        return text
 
     def atom(self) -> str:
         char = self.take()
@@ -171,27 +279,48 @@ class _Parser:
             )
         return True
 
-    def repeated(self, atom: str, *, single: bool, open_inside: bool = False) -> str:
+    def repeated(self, atom: str, item: "_Item", *, single: bool, open_inside: bool = False) -> str:
         char = self.peek()
         if char not in ("*", "+", "?", "{"):
+            self.count(item, 1, 1)
             return atom
         self.take()
+        low = high = 1
         if char == "?":
-            text = "?"
+            text, low = "?", 0
         elif char in ("*", "+"):
             if not single:
                 raise self.refused("an unbounded repetition of a group", "对分组的无界重复")
             self.count_unbounded()
             text = char
         else:
-            text = self.bounds(single=single)
+            text, low, high = self.bounds(single=single)
             if open_inside:
                 raise self.refused("nested repetitions", "嵌套的重复")
         if self.peek() == "?":
             self.take()  # Reluctant or greedy: the same answer to "is there a match".
         if self.peek() in ("*", "+", "?", "{"):
             raise self.refused("a repetition of a repetition", "重复的重复")
+        self.count(item, low, high)
         return atom + text
+
+    def count(self, item: "_Item", low: int, high: int) -> None:
+        """Count an item that stands from `low` to `high` times."""
+        ways = sum(item.choices**times for times in range(low, high + 1))
+        self.choices = min(self.choices * ways, MOST_CHOICES)
+        self.nested *= max(high, 1)
+        self.written += item.written * max(high, 1)
+        self.atoms += item.atoms * max(high, 1)
+        if self.nested > MAX_NESTED:
+            raise self.refused(
+                f"nested repetitions of more than {MAX_NESTED}",
+                f"总计超过 {MAX_NESTED} 次的嵌套重复",
+            )
+        if self.written > MAX_WRITTEN:
+            raise self.refused(
+                f"more than {MAX_WRITTEN} characters with repetitions written out",
+                f"重复展开后超过 {MAX_WRITTEN} 个字符的内容",
+            )
 
     def count_unbounded(self) -> None:
         self.unbounded += 1
@@ -200,7 +329,7 @@ class _Parser:
                 f"more than {MAX_UNBOUNDED} of `*` and `+`", f"多于 {MAX_UNBOUNDED} 个 `*`、`+`"
             )
 
-    def bounds(self, *, single: bool) -> str:
+    def bounds(self, *, single: bool) -> tuple[str, int, int]:
         end = self.pattern.find("}", self.position)
         text = self.pattern[self.position : end] if end >= 0 else ""
         low, comma, high = text.partition(",")
@@ -217,4 +346,4 @@ class _Parser:
             if not single:
                 raise self.refused("an unbounded repetition of a group", "对分组的无界重复")
             self.count_unbounded()
-        return "{" + text + "}"
+        return "{" + text + "}", int(low), int(high or low)

@@ -1,0 +1,1 @@
+"""Who may use which table: requests, review and approval, grants, stops, notices."""

@@ -1,0 +1,71 @@
+"""Facts of tables from their contracts and `access.yaml`, until grading and catalogue know them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from marketplace.policy.model import RANKS, ResourceFacts, TableFacts
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader of libyaml where it is built in: contracts are long, and a start reads all."""
+
+
+class ContractFacts:
+    """Reads every contract of some folders once; a table in none of them is not offered."""
+
+    def __init__(self, folders: tuple[Path, ...], policy: Mapping[str, Any]) -> None:
+        """`policy` is the parsed `access.yaml`; a later folder replaces an earlier one's table."""
+        self._known: dict[str, TableFacts] = {}
+        for folder in folders:
+            for path in sorted(folder.glob("*.yaml")):
+                for name, facts in _read(path, policy):
+                    self._known[name] = facts
+
+    def __call__(self, resource: str) -> ResourceFacts | None:
+        """Return the facts of a table, if it is offered."""
+        return self._known.get(resource)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all tables."""
+        return tuple(sorted(self._known))
+
+
+def _read(path: Path, policy: Mapping[str, Any]) -> list[tuple[str, TableFacts]]:
+    contract = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506  # a safe one, either way
+    department = str(contract.get("tenant", ""))
+    return [(t["name"], _facts(t, department, policy)) for t in contract.get("schema", ())]
+
+
+def _facts(table: Mapping[str, Any], department: str, policy: Mapping[str, Any]) -> TableFacts:
+    special = policy.get("tables", {}).get(table["name"], {})
+    body = policy["providers"].get(department, {})
+    grade = special.get("grade", _lane_grade(table))
+    types = policy["types"].get(grade, {})
+    return TableFacts(
+        provider=body.get("organisation", policy["bureau"]),
+        grade=grade,
+        operate_lanes=tuple(special.get("lanes", types.get("lanes", ()))),
+        share_type=types.get("share", "none"),
+        open_type=types.get("open", "none"),
+        negative=tuple(special.get("negative", ())),
+        authority_level=body.get("authority_level", "city"),
+        return_flow=bool(body.get("return_flow", "")),
+    )
+
+
+def _lane_grade(table: Mapping[str, Any]) -> str:
+    """Return the highest grade of fields that ingest keeps; empty if one of them has none.
+
+    A field that ingest drops or replaces by a token is in no lane, so it does not count.
+    """
+    grades = [
+        str(p.get("classification", ""))
+        for p in table.get("properties", ())
+        if not any(c["property"] == "disposition" for c in p.get("customProperties", ()))
+    ]
+    if not grades or any(g not in RANKS for g in grades):
+        return ""
+    return max(grades, key=lambda g: RANKS[g])

@@ -1,0 +1,292 @@
+"""K18 for all that the marketplace keeps: nobody is named in its files, and erasure is for good."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from marketplace import db
+from marketplace.access import store as access
+from marketplace.access.model import State, Terms, Verdict
+from marketplace.audit.openings import Basis, Ground
+from marketplace.audit.people import NoKeysError, People, people
+from marketplace.audit.verifier import Directory, Trust, verify_log
+from marketplace.budgets.replay import replay as recount
+from marketplace.contracts.model import Stage
+from marketplace.errors import MarketplaceError
+from marketplace.identity.model import UNNAMED, Person
+from marketplace.policy import store as policy
+from marketplace.policy.book import PolicyBook
+from marketplace.policy.replay import replay
+from marketplace.releases import store as reservations
+from marketplace.services import Services
+from marketplace.settings import CEDAR, Settings
+from tests.support.marketplace import TABLES, ask, item, made, make_home, parts
+
+ADMIN = Person("audit-admin", "bureau", ("audit-admin",), "en")
+GROUND = Ground(Basis.SUBJECT_REQUEST, "case 2026-18")
+NAME, JUDGE, DEPUTY = "ouyang-zhenhua", "shangguan-mei", "murong-lan"
+"""People whom these tests add: an analyst, and two of the bureau."""
+REASON, PURPOSE = "for the cousin of 13812345678", "where uscc = '91370200MA3XXXXX0A'"
+COMMENT, STOPPED, NOWHERE = "called her on 13987654321", "rumours about Li Si", "li-si-and-sons"
+SECRETS = (NAME, JUDGE, DEPUTY, REASON, PURPOSE, COMMENT, STOPPED, NOWHERE, "9137020", "1398765")
+ASKED_AS = "product-development"
+TERMS = Terms("bid_record", (ASKED_AS,), ("dp",), ("li_si_wages",), 500_000, 1_000_000, 30, REASON)
+
+
+def add_people(settings: Settings) -> None:
+    """Add three people to the home, who hold no file of their own."""
+    file = settings.home / "identity.json"
+    data = json.loads(file.read_text())
+    for name, organisation, role in (
+        (NAME, "demo-enterprise", "analyst"),
+        (JUDGE, "bureau", "approver"),
+        (DEPUTY, "bureau", "approver"),
+    ):
+        user = {"name": name, "organisation": organisation, "roles": [role], "language": "zh"}
+        data["users"].append({**user, "token_sha256": name})
+    file.write_text(json.dumps(data))
+
+
+def remove_people(settings: Settings) -> None:
+    file = settings.home / "identity.json"
+    data = json.loads(file.read_text())
+    kept = [u for u in data["users"] if u["name"] not in (NAME, JUDGE, DEPUTY)]
+    file.write_text(json.dumps({**data, "users": kept}))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    made_home = make_home(tmp_path / "home")
+    add_people(made_home)
+    return made_home
+
+
+@pytest.fixture
+def market(settings: Settings) -> Iterator[Services]:
+    with parts(settings) as services:
+        live(services)
+        yield services
+
+
+def person(market: Services, name: str) -> Person:
+    return next(p for p in market.directory.people() if p.user == name)
+
+
+def live(market: Services) -> None:
+    """Let three people use all that keeps anything of anybody."""
+    requests, grants, inbox = market.access.requests, market.access.grants, market.access.inbox
+    analyst, judge, deputy = (person(market, n) for n in (NAME, JUDGE, DEPUTY))
+    market.releases.reserve(ask("asked", user=NAME, purpose="market-research"))
+    held = market.releases.reserve(ask("paid", user=NAME))
+    market.releases.record(held.id, held.fencing_token, (made(item("paid")),), TABLES)
+    with pytest.raises(MarketplaceError):
+        market.releases.reserve(ask("refused", user=NAME, purpose=PURPOSE))
+    with pytest.raises(MarketplaceError):
+        market.contracts.advance(analyst, NOWHERE, Stage.CONTACTED)
+    open_one = requests.submit(analyst, TERMS)
+    granted = requests.submit(analyst, TERMS)
+    reviewer = person(market, "bureau-reviewer")
+    for one in (open_one, granted):
+        requests.review(reviewer, one.id, Verdict.AGREE, one.sha256, "read")
+    requests.approve(judge, granted.id, Verdict.AGREE, granted.sha256, COMMENT)
+    inbox.name_stand_in(judge, DEPUTY, 30)
+    stop = grants.stop(judge, "tenant", "demo-bank", STOPPED)
+    with pytest.raises(MarketplaceError):
+        grants.lift(judge, stop.id)
+    grants.lift(deputy, stop.id)
+    market.openings.open_entries(ADMIN, GROUND, key(market), [0])
+    market.openings.open_subject(ADMIN, GROUND, key(market), NAME)
+
+
+def key(market: Services) -> str:
+    return (market.log.folder.parent / "audit-keys" / "audit-admin.age").read_text()
+
+
+def holding(home: Path, word: bytes) -> list[str]:
+    """Return the files of a home that hold a word, in any of the ways text is kept."""
+    escaped = json.dumps(word.decode()).strip('"').encode() if word.isascii() else word
+    return [
+        str(f.relative_to(home))
+        for f in sorted(home.rglob("*"))
+        if f.is_file() and any(w in f.read_bytes() for w in {word, escaped})
+    ]
+
+
+def test_no_file_of_a_home_names_anybody_or_holds_anybodys_words(
+    market: Services, settings: Settings
+) -> None:
+    for secret in SECRETS:
+        assert set(holding(settings.home, secret.encode())) <= {"identity.json"}, secret
+
+
+def test_every_text_column_of_every_table_is_free_of_names_and_words(
+    market: Services, settings: Settings
+) -> None:
+    """The same by table, so that a new column with a name says which one it is."""
+    with sqlite3.connect(settings.home / "marketplace.db") as connection:
+        for table in db.metadata.tables:
+            for row in connection.execute(f'select * from "{table}"'):
+                text = " ".join(str(v) for v in row)
+                for secret in (*SECRETS, "bureau-reviewer", "bureau-approver"):
+                    assert secret not in text, (table, secret)
+
+
+def test_who_is_known_reads_back_what_was_written(market: Services) -> None:
+    analyst = person(market, NAME)
+    with market.database.reading() as connection:
+        newest = policy.latest(connection, "demo-enterprise", 100)
+    mine = [k for k in newest if k.inputs.principal == NAME]
+    assert PURPOSE in {k.inputs.context.get("purpose") for k in mine}
+    assert NOWHERE in {k.inputs.resource for k in mine}
+    kept, history = market.access.inbox.request(
+        analyst, market.access.inbox.own(analyst)[0].request.id
+    )
+    assert (kept.request.user, kept.request.terms) == (NAME, TERMS)
+    assert {s.actor.user for s in history} <= {NAME, JUDGE, "bureau-reviewer"}
+    stop = market.access.grants.stops(person(market, JUDGE))[0]
+    assert (stop.by, stop.lifted_by, stop.reason) == (JUDGE, DEPUTY, STOPPED)
+
+
+def test_after_erasure_nothing_of_a_person_is_left_and_the_log_still_holds(
+    market: Services, settings: Settings
+) -> None:
+    before = market.log.head.checkpoint
+    with market.database.reading() as connection:
+        rows = [bytes(r.sealed) for r in connection.execute(select(people))]
+        known = [(r.id, People(connection).name(r.id)) for r in connection.execute(select(people))]
+    gone = {i for i, name in known if name in (NAME, JUDGE, DEPUTY)}
+    sealed = [row for row, (i, _) in zip(rows, known, strict=True) if i in gone]
+    assert len(sealed) == 3
+    assert all(holding_bytes(settings.home, row) for row in sealed), "it is there to be found"
+    remove_people(settings)
+    for name in (NAME, JUDGE, DEPUTY):
+        market.openings.erase(ADMIN, GROUND, name)
+    # Neither name nor key is left, in a freed page or in the write-ahead log either: what is sealed
+    # under the key is noise from here on.
+    for row in sealed:
+        assert holding_bytes(settings.home, row) == []
+    for secret in SECRETS:
+        assert holding(settings.home, secret.encode()) == [], secret
+    # Nor does the audit administrator's key open it in entries about others.
+    size = market.log.head.checkpoint.size
+    told = json.dumps(market.openings.open_entries(ADMIN, GROUND, key(market), [*range(size)]))
+    assert "bureau-reviewer" in told
+    for secret in SECRETS:
+        assert secret not in told, secret
+    verify_log(Directory(market.log.folder), Trust(market.log.key), seen=before)
+    assert recount(market.database).findings == ()
+
+
+def holding_bytes(home: Path, data: bytes) -> list[str]:
+    return [f.name for f in sorted(home.rglob("*")) if f.is_file() and data in f.read_bytes()]
+
+
+def test_decisions_of_the_erased_are_made_again_alike(market: Services) -> None:
+    book = PolicyBook.load(CEDAR)
+    before = replay(market.database, book, "1970")
+    for name in (NAME, JUDGE, DEPUTY):
+        market.openings.erase(ADMIN, GROUND, name)
+    after = replay(market.database, book, "1970")
+    assert (before.flips, after.flips) == ((), ())
+    assert after.decisions == before.decisions > 8
+    draft = PolicyBook(book.schema_text, '@id("all") permit (principal, action, resource);')
+    assert all(
+        f.principal.startswith(UNNAMED) for f in replay(market.database, draft, "1970").flips
+    )
+
+
+def test_decisions_are_made_again_without_any_key(market: Services, settings: Settings) -> None:
+    """As `lab policy replay` on a copy of the database alone."""
+    database = db.open_database(settings.database_url)
+    try:
+        found = replay(database, PolicyBook.load(CEDAR), "1970")
+        assert (found.flips, found.decisions > 8) == ((), True)
+        with database.reading() as connection, pytest.raises(NoKeysError):
+            People(connection).find(NAME)
+    finally:
+        database.close()
+
+
+def test_a_request_of_somebody_erased_is_judged_by_nobody_and_lapses(market: Services) -> None:
+    analyst, reviewer = person(market, NAME), person(market, "bureau-reviewer")
+    request = market.access.requests.submit(analyst, TERMS)
+    market.openings.erase(ADMIN, GROUND, NAME)
+    with market.database.reading() as connection:
+        kept = access.get(connection, request.id)
+    assert kept is not None
+    assert kept.request.user.startswith(UNNAMED)
+    for digest in (request.sha256, kept.request.sha256):
+        with pytest.raises(MarketplaceError) as caught:
+            market.access.requests.review(reviewer, request.id, Verdict.AGREE, digest, "")
+        assert caught.value.code == "WRONG_STATE"
+    market.access.requests._limits = {**market.access.requests._limits, "lapse_days": 0}
+    assert market.access.requests.lapse() >= 1
+    with market.database.reading() as connection:
+        after = access.get(connection, request.id)
+    assert after is not None
+    assert after.request.state is State.LAPSED
+
+
+def test_a_vote_of_somebody_erased_counts_for_nothing(market: Services) -> None:
+    """Else who voted could be erased, come back and vote again."""
+    analyst, reviewer = person(market, NAME), person(market, "bureau-reviewer")
+    request = market.access.requests.submit(analyst, TERMS)
+    market.access.requests.review(reviewer, request.id, Verdict.AGREE, request.sha256, "")
+    market.openings.erase(ADMIN, GROUND, "bureau-reviewer")
+    with pytest.raises(MarketplaceError) as caught:
+        market.access.requests.approve(
+            person(market, "bureau-approver"), request.id, Verdict.AGREE, request.sha256, ""
+        )
+    assert caught.value.code == "WRONG_STATE"
+
+
+def test_who_was_only_told_something_can_be_erased_too(
+    market: Services, settings: Settings
+) -> None:
+    with market.database.reading() as connection:
+        assert People(connection).find("bank-risk") is not None, "told of the stop"
+    assert market.openings.erase(ADMIN, GROUND, "bank-risk") == 0
+    with market.database.reading() as connection:
+        assert People(connection).find("bank-risk") is None
+    with pytest.raises(MarketplaceError) as caught:
+        market.openings.erase(ADMIN, GROUND, "bank-risk")
+    assert caught.value.code == "NOT_FOUND"
+
+
+def test_pages_that_a_reader_holds_back_are_scrubbed_at_a_later_turn(
+    market: Services, settings: Settings
+) -> None:
+    with market.database.reading() as connection:
+        row = connection.execute(
+            select(people.c.sealed).where(people.c.id == People(connection).find(NAME))
+        ).scalar_one()
+        market.openings.erase(ADMIN, GROUND, NAME)
+        market.worker.turn()
+        assert holding_bytes(settings.home, bytes(row)), "still read by an older transaction"
+    market.worker.turn()
+    assert holding_bytes(settings.home, bytes(row)) == []
+    assert market.database.scrub_again() == 0
+
+
+def test_a_home_of_an_earlier_version_names_nobody_after_its_next_start(
+    market: Services, settings: Settings
+) -> None:
+    with market.database.writing() as connection:
+        earlier = "UPDATE reservations SET user = ?, purpose = ? WHERE operation_id = 'asked'"
+        connection.exec_driver_sql(earlier, ("huangfu-duan", "an older purpose"))
+    with parts(settings) as again, again.database.reading() as connection:
+        found = reservations.operation(connection, "demo-enterprise", "asked")
+        assert found is not None
+        assert (found.user, found.purpose) == ("huangfu-duan", "an older purpose")
+        for word in (b"huangfu-duan", b"an older purpose"):
+            assert holding_bytes(settings.home, word) == []
+
+
+def test_a_name_that_looks_like_an_id_is_a_name(market: Services) -> None:
+    with market.database.writing() as connection:
+        known = People(connection).enrol(NAME)
+        assert People(connection).enrol(f"{UNNAMED}{known}") != known

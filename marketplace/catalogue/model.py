@@ -7,7 +7,7 @@ time are added. Texts are data: they are kept exactly as given and never taken f
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from marketplace.grading.model import Impact, Lane
@@ -114,6 +114,16 @@ class Resource:
                 raise ValueError(
                     f"an item needs a lower-case name and a type of {sorted(LOGICAL_TYPES)}"
                 )
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Return why fields have their grades, as a person wrote it, by field."""
+        return {item.name: item.reason for item in self.items if item.reason}
+
+    def with_reasons(self, reasons: Mapping[str, str]) -> "Resource":
+        """Return the resource with other reasons; a field without one has none."""
+        items = (replace(item, reason=reasons.get(item.name, "")) for item in self.items)
+        return replace(self, items=tuple(items))
 
     def texts(self) -> Mapping[str, str]:
         """Return every text that people write, by the name of its field."""

@@ -4,6 +4,7 @@ Each act is one transaction with its log entry. The review itself belongs to who
 access; it calls `review`, which binds the digest of what was reviewed. Nothing else approves.
 """
 
+import secrets
 import threading
 import uuid
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ from marketplace.catalogue.states import (
     Version,
     step,
 )
+from marketplace.catalogue.store import Content
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
 from marketplace.grading.authority import Bodies
@@ -108,7 +110,10 @@ class Catalogue:
         with self._database.reading() as connection:
             acts = store.history_of(connection, id_)
         own = actor.organisation == page.version.provider
-        return [a for a in acts if own or a["act"] in (Act.PUBLISH, Act.SUPERSEDE, Act.WITHDRAW)]
+        if own:
+            return acts
+        shown = [a for a in acts if a["act"] in (Act.PUBLISH, Act.SUPERSEDE, Act.WITHDRAW)]
+        return [{k: v for k, v in a.items() if k not in ("user", "comment")} for a in shown]
 
     def create(self, actor: Actor, resource: Resource) -> Page:
         """Register a new resource of the caller's organisation, as a draft."""
@@ -140,9 +145,10 @@ class Catalogue:
         with self._database.writing() as connection:
             version, before, _ = self._own(connection, actor, id_, number)
             _same_code(before, resource)
-            document = store.document_of(resource)
-            moved = _step(version, Act.EDIT, actor, store.digest_of(document))
-            store.save(connection, moved, document, grades)
+            content = Content(resource, grades, secrets.token_hex(16))
+            digest = store.digest_of(resource, content.salt)
+            moved = _step(version, Act.EDIT, actor, digest)
+            store.write(connection, moved, content)
             self._note(connection, moved, Act.EDIT, actor)
         return self._page(moved, resource, grades)
 
@@ -152,7 +158,16 @@ class Catalogue:
             found = self._own(connection, actor, id_, number)
             return self._move(connection, found, Act.SUBMIT, actor, digest)
 
-    def review(self, actor: Actor, id_: str, number: int, digest: str, *, approve: bool) -> Page:
+    def review(  # one judgement
+        self,
+        actor: Actor,
+        id_: str,
+        number: int,
+        digest: str,
+        *,
+        approve: bool,
+        comment: str = "",
+    ) -> Page:
         """Approve or return a submitted version. Whether `actor` may is the caller's to know.
 
         That the reviewer is another person of another organisation is checked here.
@@ -162,7 +177,7 @@ class Catalogue:
             if found is None:
                 raise _not_found()
             act = Act.APPROVE if approve else Act.RETURN
-            return self._move(connection, found, act, actor, digest)
+            return self._move(connection, found, act, actor, digest, comment)
 
     def publish(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
         """Publish an approved version in place of the one before; no grade falls by it."""
@@ -201,11 +216,10 @@ class Catalogue:
                 if resource.origin != "synthetic":
                     raise ValueError("only synthetic metadata may skip the review")
                 grades = self._grades(resource)
-                document = store.document_of(resource)
-                digest = store.digest_of(document)
+                digest = store.digest_of(resource, "")
                 version = Version(id_, 1, resource.provider, digest, State.PUBLISHED)
                 store.add_resource(connection, id_, resource)
-                store.save(connection, version, document, grades)
+                store.write(connection, version, Content(resource, grades))
                 pages.append((id_, self._page(version, resource, grades)))
             self._enlist(connection, pages)
             log.append(connection, Event.CATALOGUE_LOADED, self._clock(), {"resources": len(pages)})
@@ -272,10 +286,10 @@ class Catalogue:
         resource: Resource,
         grades: Grades,
     ) -> Page:
-        document = store.document_of(resource)
-        digest = store.digest_of(document)
+        content = Content(resource, grades, secrets.token_hex(16))
+        digest = store.digest_of(resource, content.salt)
         version = Version(id_, number, resource.provider, digest, author=actor.user)
-        store.save(connection, version, document, grades)
+        store.write(connection, version, content)
         self._note(connection, version, Act.EDIT, actor)
         return self._page(version, resource, grades)
 
@@ -286,13 +300,21 @@ class Catalogue:
         act: Act,
         actor: Actor,
         digest: str,
+        comment: str = "",
     ) -> Page:
         moved = _step(found[0], act, actor, digest)
         store.save(connection, moved)
-        self._note(connection, moved, act, actor)
+        self._note(connection, moved, act, actor, comment)
         return self._page(moved, found[1], found[2])
 
-    def _note(self, connection: Connection, version: Version, act: Act, actor: Actor) -> None:
+    def _note(  # one line of history
+        self,
+        connection: Connection,
+        version: Version,
+        act: Act,
+        actor: Actor,
+        comment: str = "",
+    ) -> None:
         now = self._clock()
         entry = log.append(
             connection,
@@ -310,6 +332,8 @@ class Catalogue:
         )
         store.note(
             connection,
+            actor.user,
+            comment,
             resource=version.resource,
             number=version.number,
             act=act.value,

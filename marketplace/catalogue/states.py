@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from marketplace.identity.model import UNNAMED
+
 
 class State(StrEnum):
     """Where a version stands."""
@@ -113,6 +115,12 @@ def step(version: Version, act: Act, actor: Actor, digest: str) -> Version:
     `digest` is what the actor saw; for an edit or an upload, what the content becomes.
     """
     _check_party(version, act, actor)
+    if act is Act.APPROVE and version.author.startswith(UNNAMED):
+        raise ActRefusedError(
+            "state",
+            "Who wrote this was erased. Return it, so that a colleague submits it anew.",
+            "该版本编写人的个人信息已被清除，请退回后由其他人员重新提交。",
+        )
     if version.state not in _FROM[act]:
         allowed = ", ".join(sorted(_FROM[act]))
         raise ActRefusedError(

@@ -1,4 +1,9 @@
-"""Tables of the catalogue: versions with their whole content, history, and search index."""
+"""Tables of the catalogue: versions with their whole content, history, and search index.
+
+People stand there by opaque ids. Titles, abstracts and fields are the organisation's, kept to be
+shown; why a field has its grade, and what a reviewer says, are a person's words and are sealed for
+this person (`audit.people`).
+"""
 
 import dataclasses
 import hashlib
@@ -9,10 +14,12 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Table,
     delete,
@@ -22,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from marketplace.audit.people import People
 from marketplace.catalogue.model import Resource
 from marketplace.catalogue.states import Actor, Check, State, Version
 from marketplace.catalogue.text import REACH, terms
@@ -46,9 +54,11 @@ versions = Table(
     Column("digest", String(64), nullable=False),
     Column("document", String, nullable=False, comment="JSON: all that the version says"),
     Column("grades", String, nullable=False, comment="JSON: field to grade; null is ungraded"),
-    Column("author", String(64), nullable=False),
+    Column("author", String(64), nullable=False, comment="opaque id, or empty"),
+    Column("writer", String(64), nullable=False, comment="opaque id: for whom reasons are sealed"),
+    Column("reasons", LargeBinary, comment="sealed JSON: field to reason, and the salt"),
     Column("approved_digest", String(64), nullable=False),
-    Column("reviewer", String(64), nullable=False),
+    Column("reviewer", String(64), nullable=False, comment="opaque id, or empty"),
     Column("reviewer_organisation", String(64), nullable=False),
 )
 
@@ -59,8 +69,10 @@ history = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, nullable=False),
     Column("act", String(16), nullable=False),
+    Column("user", String(64), nullable=False, comment="opaque id, or empty"),
     Column("organisation", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
+    Column("comment", LargeBinary, comment="sealed for who acts; null without"),
     Column("time", String(32), nullable=False),
     Column("entry_index", Integer, nullable=False),
 )
@@ -105,6 +117,8 @@ revision = Table(
 
 _RESOURCE: TypeAdapter[Resource] = TypeAdapter(Resource)
 BATCH = 5_000
+ERASED = "erased"
+"""Stands for the words of a person who was erased."""
 
 
 def document_of(resource: Resource) -> str:
@@ -114,9 +128,9 @@ def document_of(resource: Resource) -> str:
     )
 
 
-def digest_of(document: str) -> str:
-    """Return what a review binds."""
-    return hashlib.sha256(document.encode()).hexdigest()
+def digest_of(resource: Resource, salt: str) -> str:
+    """Return what a review binds; without the salt nobody guesses a reason from it."""
+    return hashlib.sha256(f"{salt}{document_of(resource)}".encode()).hexdigest()
 
 
 def resource_of(document: str) -> Resource:
@@ -137,33 +151,67 @@ def code_is_taken(connection: Connection, code: str) -> bool:
     return found is not None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Content:
+    """What a version says, with the grades of its fields."""
+
+    resource: Resource
+    grades: Mapping[str, Level | None]
+    salt: str = ""
+
+
+def write(connection: Connection, version: Version, content: Content) -> None:
+    """Write a version with its content, written by its author; nobody's stays as it is."""
+    people, reasons = People(connection), content.resource.reasons
+    writer, kept, sealed = people.enrol(version.author), content.resource, None
+    if writer:
+        words = json.dumps({"reasons": reasons, "salt": content.salt}, sort_keys=True)
+        sealed = people.seal(writer, _reasons(version, version.digest), words)
+        kept = kept.with_reasons({})
+    values = {
+        **_changing(people, version),
+        "document": document_of(kept),
+        "grades": _grades(content.grades),
+        "writer": writer,
+        "reasons": sealed,
+    }
+    if not connection.execute(update(versions).where(_own(version)).values(**values)).rowcount:
+        key = {"resource": version.resource, "number": version.number}
+        connection.execute(insert(versions).values(**key, **values))
+
+
 def save(
-    connection: Connection,
-    version: Version,
-    document: str | None = None,
-    grades: Mapping[str, Level | None] | None = None,
+    connection: Connection, version: Version, grades: Mapping[str, Level | None] | None = None
 ) -> None:
-    """Insert or update a version; content and grades only where given."""
-    values: dict[str, Any] = {
+    """Write what an act changed, the content left as it is; grades only where given."""
+    values = _changing(People(connection), version)
+    if grades is not None:
+        values["grades"] = _grades(grades)
+    connection.execute(update(versions).where(_own(version)).values(**values))
+
+
+def _changing(people: People, version: Version) -> dict[str, Any]:
+    return {
         "state": version.state.value,
         "check": version.check.value,
         "digest": version.digest,
-        "author": version.author,
+        "author": people.enrol(version.author),
         "approved_digest": version.approved_digest,
-        "reviewer": version.reviewer.user,
+        "reviewer": people.enrol(version.reviewer.user),
         "reviewer_organisation": version.reviewer.organisation,
     }
-    if document is not None:
-        values["document"] = document
-    if grades is not None:
-        values["grades"] = json.dumps(dict(grades))
-    own = (versions.c.resource == version.resource) & (versions.c.number == version.number)
-    if connection.execute(select(versions.c.number).where(own)).first():
-        connection.execute(update(versions).where(own).values(**values))
-    else:
-        connection.execute(
-            insert(versions).values(resource=version.resource, number=version.number, **values)
-        )
+
+
+def _own(version: Version) -> ColumnElement[bool]:
+    return (versions.c.resource == version.resource) & (versions.c.number == version.number)
+
+
+def _grades(grades: Mapping[str, Level | None]) -> str:
+    return json.dumps(dict(grades))
+
+
+def _reasons(version: Version, digest: str) -> str:
+    return f"catalogue_versions/{version.resource}/{version.number}/{digest}"
 
 
 def find(
@@ -182,6 +230,7 @@ def find(
     row = connection.execute(query).first()
     if row is None:
         return None
+    people = People(connection)
     version = Version(
         resource=row.resource,
         number=row.number,
@@ -189,12 +238,17 @@ def find(
         digest=row.digest,
         state=State(row.state),
         check=Check(row.check),
-        author=row.author,
+        author=people.name(row.author),
         approved_digest=row.approved_digest,
-        reviewer=Actor(row.reviewer, row.reviewer_organisation),
+        reviewer=Actor(people.name(row.reviewer), row.reviewer_organisation),
     )
     grades = {k: v and Level(v) for k, v in json.loads(row.grades).items()}
-    return version, resource_of(row.document), grades
+    kept = resource_of(row.document)
+    if row.reasons is not None:
+        words = people.read(row.writer, _reasons(version, row.digest), bytes(row.reasons))
+        erased = {item.name: ERASED for item in kept.items}
+        kept = kept.with_reasons(erased if words is None else json.loads(words)["reasons"])
+    return version, kept, grades
 
 
 def published_number(connection: Connection, resource: str) -> int | None:
@@ -207,12 +261,20 @@ def published_number(connection: Connection, resource: str) -> int | None:
     return number
 
 
-def note(connection: Connection, **values: str | int) -> None:
-    """Append a line to the history of a resource."""
-    of = history.c.resource == values["resource"]
+def note(connection: Connection, user: str, comment: str, **values: str | int) -> None:
+    """Append a line to the history of a resource: what `user` did, and said."""
+    people, of = People(connection), history.c.resource == values["resource"]
     last = connection.execute(select(func.max(history.c.position)).where(of)).scalar_one()
     position = 0 if last is None else last + 1
-    connection.execute(insert(history).values(position=position, **values))
+    who, sealed = people.enrol(user), None
+    if comment:
+        sealed = people.seal(who, _comment(values["resource"], position), comment)
+    row = {"position": position, "user": who, "comment": sealed, **values}
+    connection.execute(insert(history).values(**row))
+
+
+def _comment(resource: str | int, position: int) -> str:
+    return f"catalogue_history/{resource}/{position}"
 
 
 def history_of(connection: Connection, resource: str) -> list[dict[str, Any]]:
@@ -220,7 +282,15 @@ def history_of(connection: Connection, resource: str) -> list[dict[str, Any]]:
     rows = connection.execute(
         select(history).where(history.c.resource == resource).order_by(history.c.position)
     )
-    return [dict(row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's documented name
+    people, found = People(connection), []
+    for row in rows:
+        told = dict(row._mapping)  # noqa: SLF001  # SQLAlchemy's documented name
+        sealed, said = told["comment"], ""
+        if sealed is not None:
+            read = people.read(row.user, _comment(resource, row.position), bytes(sealed))
+            said = ERASED if read is None else read
+        found.append({**told, "user": people.name(row.user), "comment": said})
+    return found
 
 
 def unlist(connection: Connection, resource: str) -> None:

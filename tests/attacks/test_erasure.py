@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from marketplace.audit.openings import Basis, Ground
 from marketplace.audit.people import NoKeysError, People, people
 from marketplace.audit.verifier import Directory, Trust, verify_log
 from marketplace.budgets.replay import replay as recount
+from marketplace.catalogue.search import Query
+from marketplace.catalogue.states import Actor
 from marketplace.contracts.model import Stage
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import UNNAMED, Person
@@ -24,27 +27,44 @@ from marketplace.policy.replay import replay
 from marketplace.releases import store as reservations
 from marketplace.services import Services
 from marketplace.settings import CEDAR, Settings
+from tests.support import catalogue as cataloguing
 from tests.support.marketplace import TABLES, ask, item, made, make_home, parts
 
 ADMIN = Person("audit-admin", "bureau", ("audit-admin",), "en")
 GROUND = Ground(Basis.SUBJECT_REQUEST, "case 2026-18")
 NAME, JUDGE, DEPUTY = "ouyang-zhenhua", "shangguan-mei", "murong-lan"
-"""People whom these tests add: an analyst, and two of the bureau."""
+WRITER = "zhuge-wenyuan"
+EVERYONE = (NAME, JUDGE, DEPUTY, WRITER)
+"""People whom these tests add: an analyst, two of the bureau, and one of a provider."""
 REASON, PURPOSE = "for the cousin of 13812345678", "where uscc = '91370200MA3XXXXX0A'"
 COMMENT, STOPPED, NOWHERE = "called her on 13987654321", "rumours about Li Si", "li-si-and-sons"
-SECRETS = (NAME, JUDGE, DEPUTY, REASON, PURPOSE, COMMENT, STOPPED, NOWHERE, "9137020", "1398765")
+WHY, SAID, SOUGHT = "Wang Wu told me so", "not while Zhao Liu is ill", "qian-qi-and-daughters"
+SECRETS = (
+    *EVERYONE,
+    WHY,
+    SAID,
+    SOUGHT,
+    REASON,
+    PURPOSE,
+    COMMENT,
+    STOPPED,
+    NOWHERE,
+    "9137020",
+    "1398765",
+)
 ASKED_AS = "product-development"
 TERMS = Terms("bid_record", (ASKED_AS,), ("dp",), ("li_si_wages",), 500_000, 1_000_000, 30, REASON)
 
 
 def add_people(settings: Settings) -> None:
-    """Add three people to the home, who hold no file of their own."""
+    """Add four people to the home, who hold no file of their own."""
     file = settings.home / "identity.json"
     data = json.loads(file.read_text())
     for name, organisation, role in (
         (NAME, "demo-enterprise", "analyst"),
         (JUDGE, "bureau", "approver"),
         (DEPUTY, "bureau", "approver"),
+        (WRITER, "tax-department", "provider"),
     ):
         user = {"name": name, "organisation": organisation, "roles": [role], "language": "zh"}
         data["users"].append({**user, "token_sha256": name})
@@ -54,7 +74,7 @@ def add_people(settings: Settings) -> None:
 def remove_people(settings: Settings) -> None:
     file = settings.home / "identity.json"
     data = json.loads(file.read_text())
-    kept = [u for u in data["users"] if u["name"] not in (NAME, JUDGE, DEPUTY)]
+    kept = [u for u in data["users"] if u["name"] not in EVERYONE]
     file.write_text(json.dumps({**data, "users": kept}))
 
 
@@ -77,7 +97,7 @@ def person(market: Services, name: str) -> Person:
 
 
 def live(market: Services) -> None:
-    """Let three people use all that keeps anything of anybody."""
+    """Let four people use all that keeps anything of anybody."""
     requests, grants, inbox = market.access.requests, market.access.grants, market.access.inbox
     analyst, judge, deputy = (person(market, n) for n in (NAME, JUDGE, DEPUTY))
     market.releases.reserve(ask("asked", user=NAME, purpose="market-research"))
@@ -98,8 +118,27 @@ def live(market: Services) -> None:
     with pytest.raises(MarketplaceError):
         grants.lift(judge, stop.id)
     grants.lift(deputy, stop.id)
+    write_and_review(market)
     market.openings.open_entries(ADMIN, GROUND, key(market), [0])
     market.openings.open_subject(ADMIN, GROUND, key(market), NAME)
+
+
+def write_and_review(market: Services) -> str:
+    """Let two people write, return, submit again and publish a resource; return its id."""
+    writer, judge = Actor(WRITER, "tax-department"), Actor(JUDGE, "bureau")
+    items = (cataloguing.item("uscc", "none"), replace(cataloguing.item("paid"), reason=WHY))
+    catalogue = market.catalogue
+    page = catalogue.create(writer, cataloguing.resource(items=items))
+    id_ = page.version.resource
+    catalogue.submit(writer, id_, 1, page.version.digest)
+    catalogue.review(judge, id_, 1, page.version.digest, approve=False, comment=SAID)
+    page = catalogue.edit(writer, id_, 1, page.resource)
+    digest = page.version.digest
+    catalogue.submit(writer, id_, 1, digest)
+    catalogue.review(judge, id_, 1, digest, approve=True, comment=SAID)
+    catalogue.publish(writer, id_, 1, digest)
+    catalogue.search(Actor(NAME, "demo-enterprise"), Query(SOUGHT))
+    return id_
 
 
 def key(market: Services) -> str:
@@ -158,12 +197,12 @@ def test_after_erasure_nothing_of_a_person_is_left_and_the_log_still_holds(
     with market.database.reading() as connection:
         rows = [bytes(r.sealed) for r in connection.execute(select(people))]
         known = [(r.id, People(connection).name(r.id)) for r in connection.execute(select(people))]
-    gone = {i for i, name in known if name in (NAME, JUDGE, DEPUTY)}
+    gone = {i for i, name in known if name in EVERYONE}
     sealed = [row for row, (i, _) in zip(rows, known, strict=True) if i in gone]
-    assert len(sealed) == 3
+    assert len(sealed) == len(EVERYONE)
     assert all(holding_bytes(settings.home, row) for row in sealed), "it is there to be found"
     remove_people(settings)
-    for name in (NAME, JUDGE, DEPUTY):
+    for name in EVERYONE:
         market.openings.erase(ADMIN, GROUND, name)
     # Neither name nor key is left, in a freed page or in the write-ahead log either: what is sealed
     # under the key is noise from here on.
@@ -209,6 +248,41 @@ def test_decisions_are_made_again_without_any_key(market: Services, settings: Se
             People(connection).find(NAME)
     finally:
         database.close()
+
+
+def test_a_resource_outlives_who_wrote_it_but_not_the_words(market: Services) -> None:
+    provider, stranger = Actor("tax-provider", "tax-department"), Actor(NAME, "demo-enterprise")
+    id_ = market.catalogue.search(stranger, Query("车船税")).hits[0].resource
+    assert {i.reason for i in market.catalogue.page(stranger, id_).resource.items} == {"", WHY}
+    told = market.catalogue.history(provider, id_)
+    assert [(a["user"], a["comment"]) for a in told if a["act"] in ("return", "approve")] == [
+        *((JUDGE, SAID), (JUDGE, SAID))
+    ]
+    assert not any("user" in a for a in market.catalogue.history(stranger, id_))
+    for name in (WRITER, JUDGE):
+        market.openings.erase(ADMIN, GROUND, name)
+    page = market.catalogue.page(stranger, id_)
+    assert {i.reason for i in page.resource.items} == {"erased"}
+    assert page.version.author.startswith(UNNAMED)
+    told = market.catalogue.history(provider, id_)
+    assert {a["comment"] for a in told} == {"", "erased"}
+    assert all(a["user"].startswith(UNNAMED) for a in told)
+    again = market.catalogue.revise(provider, id_, page.resource.with_reasons({}))
+    assert again.version.number == 2
+
+
+def test_what_somebody_erased_submitted_is_only_returned(market: Services) -> None:
+    """Else who wrote it could be erased, come back and approve it from another organisation."""
+    writer, judge = Actor(WRITER, "tax-department"), Actor("bureau-approver", "bureau")
+    made_page = market.catalogue.create(writer, cataloguing.resource(code="302009/000002"))
+    id_, digest = made_page.version.resource, made_page.version.digest
+    market.catalogue.submit(writer, id_, 1, digest)
+    market.openings.erase(ADMIN, GROUND, WRITER)
+    with pytest.raises(MarketplaceError) as caught:
+        market.catalogue.review(judge, id_, 1, digest, approve=True)
+    assert caught.value.code == "WRONG_STATE"
+    back = market.catalogue.review(judge, id_, 1, digest, approve=False)
+    assert back.version.state == "returned"
 
 
 def test_a_request_of_somebody_erased_is_judged_by_nobody_and_lapses(market: Services) -> None:

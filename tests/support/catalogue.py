@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from marketplace import db
+from marketplace.audit.store import use_vault
+from marketplace.audit.vault import Vault
 from marketplace.catalogue.model import Condition, Cycle, Item, Resource
 from marketplace.catalogue.service import Catalogue, Policies
 from marketplace.catalogue.states import Actor
 from marketplace.catalogue.synthetic import generate, load_classes
 from marketplace.grading.model import Degree, Impact, ImpactObject, Lane
 from marketplace.grading.policy import load_bodies, load_grading, load_negative_list
-from tests.support.marketplace import Clock
+from tests.support.marketplace import Clock, subjects_key
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 CLASSES = load_classes(POLICIES / "catalogue_classes.yaml")
@@ -34,6 +36,10 @@ def policies() -> Policies:
 def catalogue(path: Path, count: int = 0) -> Iterator[Catalogue]:
     """Return a catalogue, with so many synthetic resources in it."""
     database = db.open_database(f"sqlite:///{path / 'catalogue.db'}")
+    keys = path / "audit-keys"
+    keys.mkdir(mode=0o700)
+    (keys / "subjects.pem").write_bytes(subjects_key())
+    use_vault(database, Vault(keys))
     made = Catalogue(database, policies(), Clock())
     if count:
         made.load(generate(CLASSES, count, 1))

@@ -32,13 +32,15 @@ from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
 from marketplace.catalogue import api as catalogue_api
-from marketplace.catalogue.service import Catalogue, Policies
+from marketplace.catalogue.facts import LabFacts
+from marketplace.catalogue.service import Catalogue
+from marketplace.catalogue.synthetic import sample_codes
 from marketplace.contracts import api as contracts_api
 from marketplace.contracts.service import Contracts
 from marketplace.demand import api as demand_api
 from marketplace.demand.service import Demands, Rules
 from marketplace.grading import api as grading_api
-from marketplace.grading.policy import load_bodies, load_grading, load_negative_list
+from marketplace.grading.policy import Policies, load_bodies, load_grading, load_negative_list
 from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
@@ -90,12 +92,14 @@ def assemble(
     log.publish_subjects(vault.subjects_pem)
     database.publisher = log
     around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
-    facts = ContractFacts(settings.contracts, around)
+    law = grading_policies(settings)
+    codes = sample_codes(settings.policy_file("catalogue_classes.yaml"))
+    facts = LabFacts(ContractFacts(settings.contracts, around), law, codes, clock)
     book = PolicyBook.load(settings.cedar)
     put_in_force(database, book, clock())
     gate = Gate(book, facts, clock)
     desk = Desk(database, book, facts, directory.people, clock)
-    requests = Requests(desk, around["requests"], around["bureau"])
+    requests = Requests(desk, around["requests"], around["bureau"], facts.barrier)
     grants = Grants(desk)
     hours = {
         State.REVIEW: around["requests"]["review_hours"],
@@ -112,7 +116,7 @@ def assemble(
         policy,
         Sessions(database, directory, gate.granted, clock),
         Releases(database, policy, directory.named, gate, clock, log, reached),
-        Catalogue(database, grading_policies(settings), clock),
+        Catalogue(database, law, clock, owns=facts.owns),
         log,
         Readings(database, clock),
         Openings(database, log, vault, clock),

@@ -18,7 +18,18 @@ from marketplace.errors import AccessDeniedError, MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.policy import store as decisions
 from marketplace.policy.book import PolicyBook
-from marketplace.policy.model import Decision, FactsSource, Inputs, digest
+from marketplace.policy.facts import FactsSource
+from marketplace.policy.model import Decision, Inputs, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What of a table a step is about, and as of when."""
+
+    connection: Connection | None = None
+    """Without one: as files state it."""
+    fields: tuple[str, ...] = ()
+    """Empty: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +51,18 @@ class Desk:
         context: Mapping[str, Any],
         *,
         roles: tuple[str, ...] | None = None,
+        within: "Within | None" = None,
     ) -> Decision:
         """Return the decision that permits a step; `AccessDeniedError` if there is none.
 
         `roles`, for a stand-in, are those of both persons: what either may not do stays forbidden.
+        `within`: judge a table on the state of a transaction, and some of its fields only.
         """
-        facts = self.facts(name) if kind == "Table" else None
+        within = within or Within()
+        facts = self.facts(name, within.connection) if kind == "Table" else None
         shown = attributes(person) | ({} if roles is None else {"roles": sorted(set(roles))})
-        about = resource(facts) if kind == "Table" else {}
+        audience = str(context.get("requester", ""))
+        about = resource(facts, audience, within.fields) if kind == "Table" else {}
         words = {
             "table": name,
             "grade": (facts.grade if facts else "") or "-",
@@ -55,6 +70,8 @@ class Desk:
             "lanes": ", ".join(facts.operate_lanes) if facts else "",
             "provider": facts.provider if facts else "",
         }
+        if facts is not None and facts.gap[0]:
+            words |= {"gap_en": facts.gap[0], "gap_zh": facts.gap[1]}
         made = self.book.decide(
             Inputs(action, person.user, shown, kind, name, about, dict(context), words)
         )

@@ -4,7 +4,7 @@ Asked when a budget is reserved and again before an answer is recorded, on the s
 transaction, so a grant that is revoked or a stop that is pulled binds the next step.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
@@ -24,7 +24,8 @@ from marketplace.db import Database
 from marketplace.errors import AccessDeniedError
 from marketplace.identity.model import Person
 from marketplace.policy.book import PolicyBook
-from marketplace.policy.model import Decision, FactsSource, Inputs, ResourceFacts, rank
+from marketplace.policy.facts import FactsSource
+from marketplace.policy.model import Decision, Inputs, ResourceFacts, rank
 
 LANE = "dp"
 """The lane of reservations."""
@@ -116,7 +117,7 @@ class Gate:
             if contract is not None:
                 context["contract"] = _contract(contract, table, known=question.known)
                 counted.add(contract.id)
-            facts = self.facts(table)
+            facts = self.facts(table, connection)
             words = _words(question, table, facts, held.get(table))
             inputs = Inputs(
                 action,
@@ -124,7 +125,7 @@ class Gate:
                 attributes(person),
                 "Table",
                 table,
-                resource(facts),
+                resource(facts, question.tenant, context.get("fields", ())),
                 context,
                 words,
             )
@@ -144,8 +145,18 @@ def attributes(person: Person) -> dict[str, Any]:
     }
 
 
-def resource(facts: ResourceFacts | None) -> dict[str, Any]:
-    """Return what policies see of a table; one that is not offered is ungraded, hence closed."""
+def resource(
+    facts: ResourceFacts | None, audience: str = "", named: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return what policies see of a table; one that is not offered is ungraded, hence closed.
+
+    `audience` names some fields of it; none means any.
+    """
+    closed: set[str] = set()
+    if facts is not None:
+        reached = named or facts.fields
+        limits = [limit for limit in facts.limits if limit.closes(audience, reached)]
+        closed = {*facts.negative, *(scope for limit in limits for scope in limit.scopes)}
     return {
         "provider": "" if facts is None else facts.provider,
         "graded": facts is not None and rank(facts) > 0,
@@ -153,7 +164,7 @@ def resource(facts: ResourceFacts | None) -> dict[str, Any]:
         "shareType": "none" if facts is None else facts.share_type,
         "openType": "none" if facts is None else facts.open_type,
         "operateLanes": [] if facts is None else sorted(facts.operate_lanes),
-        "negative": [] if facts is None else sorted(facts.negative),
+        "negative": sorted(closed),
         "authorityLevel": "city" if facts is None else facts.authority_level,
         "returnFlow": facts is not None and facts.return_flow,
     }

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from marketplace.access import grant_store, model, store
-from marketplace.access.desk import Desk, Said, not_found
+from marketplace.access.desk import Desk, Said, Within, not_found
 from marketplace.access.grant import Grant
 from marketplace.access.grants import not_renewable
 from marketplace.access.model import AccessRequest, Actor, State, Terms, Verdict
@@ -19,19 +19,25 @@ from marketplace.audit.entry import Event, Plain
 from marketplace.audit.people import People
 from marketplace.contracts.model import wrong_state
 from marketplace.errors import MarketplaceError
+from marketplace.grading.barrier import Barrier
 from marketplace.identity.model import Person
 from marketplace.policy.model import Decision, rank
 
 CODE = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+Barriers = Callable[[Connection, str, tuple[str, ...], str], Barrier | None]
+"""What keeps a bureau from approving some fields of a table for an organisation, if anything."""
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 
 
 class Requests:
     """Submit, edit, review, approve, withdraw, lapse."""
 
-    def __init__(self, desk: Desk, limits: Mapping[str, Any], bureau: str) -> None:
-        """`limits` is the part `requests` of `access.yaml`."""
+    def __init__(
+        self, desk: Desk, limits: Mapping[str, Any], bureau: str, barrier: Barriers
+    ) -> None:
+        """`limits` is the part `requests` of `access.yaml`; `barrier` says what law forbids."""
         self._desk, self._limits, self._bureau = desk, limits, bureau
+        self._barrier = barrier
 
     def submit(self, person: Person, terms: Terms, renews: str = "") -> AccessRequest:
         """Ask for access; the provider's reviewers are told."""
@@ -43,7 +49,7 @@ class Requests:
                 if store.count_open(connection, person.tenant) >= most:
                     raise _too_many(most)
                 name = secrets.token_hex(16)
-                rank_now = self._rank(terms.table)
+                rank_now = self._rank(connection, terms.table)
                 request = AccessRequest(name, person.tenant, person.user, terms, rank_now, _salt())
                 if renews:
                     request = self._renewal(connection, request, renews)
@@ -63,7 +69,7 @@ class Requests:
             with self._desk.database.writing() as connection:
                 before = self._own(connection, person, request_id)
                 made = self._permit(connection, person, "request", person.tenant, terms)
-                rank_now = self._rank(terms.table)
+                rank_now = self._rank(connection, terms.table)
                 request = model.edit(before.request, person.user, terms, rank_now, _salt())
                 store.rewrite(connection, request, self._desk.time())
                 self._step(connection, request, "edit", "", Actor(person.user, person.tenant))
@@ -145,7 +151,13 @@ class Requests:
         for actor, place in self.places(connection, person):
             try:
                 made = self._desk.decide(
-                    person, action, "Table", table, context, roles=person.roles + place.roles
+                    person,
+                    action,
+                    "Table",
+                    table,
+                    context,
+                    roles=person.roles + place.roles,
+                    within=Within(connection, request.terms.fields),
                 )
             except MarketplaceError as refused:
                 denial = denial or refused
@@ -175,7 +187,9 @@ class Requests:
                 if stage is State.REVIEW:
                     request = model.review(before, actor, verdict, sha256)
                 else:
-                    rank_now = self._rank(before.terms.table)
+                    if verdict is Verdict.AGREE:
+                        self._check_law(connection, before)
+                    rank_now = self._rank(connection, before.terms.table)
                     request = model.approve(before, actor, verdict, sha256, rank_now)
                 self._save(connection, request, step, verdict, actor, comment)
                 event = Event.REQUEST_REVIEWED
@@ -192,6 +206,16 @@ class Requests:
             self._desk.refuse(person, step, request_id, denial)
             raise
         return request
+
+    def _check_law(self, connection: Connection, request: AccessRequest) -> None:
+        """Refuse an approval that no policy file may allow: the law is not the bureau's to change.
+
+        Policies refuse the same, and say it first; this holds where somebody edits them.
+        """
+        terms = request.terms
+        found = self._barrier(connection, terms.table, terms.fields, request.tenant)
+        if found is not None:
+            raise MarketplaceError(found.code, found.en, found.zh)
 
     def _grant(self, connection: Connection, request: AccessRequest) -> None:
         """Make the grant out of nothing but the approved text."""
@@ -231,13 +255,15 @@ class Requests:
                 f"No table called {table} is offered. The catalogue lists all tables.",
                 f"没有名为 {table} 的数据表，请查看目录。",
             )
+        rank_now = self._rank(connection, table)
         return tuple(
             self._desk.decide(
                 person,
                 action,
                 "Table",
                 table,
-                self._context(connection, tenant, terms, self._rank(table)) | {"lane": lane},
+                self._context(connection, tenant, terms, rank_now) | {"lane": lane},
+                within=Within(connection, terms.fields),
             )
             for lane in terms.lanes
         )
@@ -254,7 +280,7 @@ class Requests:
             "lane": terms.lanes[0],
             "stopped": bool(grant_store.stopped(connection, tenant, [table])),
             "providerHasReviewers": bool(reviewers),
-            "needed": model.needed(max(rank_before, self._rank(table))),
+            "needed": model.needed(max(rank_before, self._rank(connection, table))),
             "approvals": 0,
         }
 
@@ -292,8 +318,8 @@ class Requests:
                 "字段名须与数据合约一致。",
             )
 
-    def _rank(self, table: str) -> int:
-        facts = self._desk.facts(table)
+    def _rank(self, connection: Connection, table: str) -> int:
+        facts = self._desk.facts(table, connection)
         return 0 if facts is None else rank(facts)
 
     def _own(self, connection: Connection, person: Person, request_id: str) -> Kept:

@@ -30,9 +30,7 @@ from marketplace.catalogue.states import (
 from marketplace.catalogue.store import Content
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
-from marketplace.grading.authority import Bodies
 from marketplace.grading.model import (
-    GradingPolicy,
     Lane,
     Level,
     grade_of,
@@ -40,21 +38,13 @@ from marketplace.grading.model import (
     strictest,
     table_level,
 )
-from marketplace.grading.negative_list import Entry, NegativeList, Scope, blocks
+from marketplace.grading.negative_list import Entry, Scope, blocks
+from marketplace.grading.policy import Policies
 
 QUIET_SECONDS = 900
 """One entry stands for a person's searches within this time."""
 
 Grades = dict[str, Level | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """What the bureau's files say."""
-
-    grading: GradingPolicy
-    negative_list: NegativeList
-    bodies: Bodies
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +71,11 @@ class Catalogue:
         policies: Policies,
         clock: Callable[[], datetime],
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        owns: Callable[[str, str], bool] = lambda _organisation, _table: True,
     ) -> None:
-        """Keep the parts; `new_id` names resources."""
+        """Keep the parts; `new_id` names resources, `owns` says whose a table of the lab is."""
         self._database, self.policies = database, policies
-        self._clock, self._new_id = clock, new_id
+        self._clock, self._new_id, self._owns = clock, new_id, owns
         self._search = Search(database)
         self._lock = threading.Lock()
         self._noted: dict[Actor, tuple[datetime, int]] = {}
@@ -257,6 +248,13 @@ class Catalogue:
         if resource.origin != "provider":
             raise MarketplaceError(
                 "BAD_REQUEST", "origin: a provider writes `provider`.", "origin 应为 provider。"
+            )
+        if resource.table_name and not self._owns(actor.organisation, resource.table_name):
+            raise MarketplaceError(
+                "FORBIDDEN",
+                f"The table {resource.table_name} is another organisation's. Name your own, or "
+                "none.",
+                f"数据表 {resource.table_name} 属于其他单位，请填写本单位的数据表或留空。",
             )
         grades = self._grades(resource)
         refused = self.policies.grading.not_admitted

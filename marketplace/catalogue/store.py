@@ -93,6 +93,7 @@ documents = Table(
     Column("table_name", String(64), nullable=False),
     Column("price_fen", String(16), nullable=False, comment="empty: not priced"),
     Column("wait_working_days", String(8), nullable=False, comment="empty: not known"),
+    Index("catalogue_documents_by_table", "table_name"),
     comment="one row for each published resource: what search may show",
 )
 
@@ -117,6 +118,8 @@ revision = Table(
 
 _RESOURCE: TypeAdapter[Resource] = TypeAdapter(Resource)
 BATCH = 5_000
+PROVIDER = "provider"
+"""Origin of what an organisation wrote, and not a generator."""
 ERASED = "erased"
 """Stands for the words of a person who was erased."""
 
@@ -249,6 +252,34 @@ def find(
         erased = {item.name: ERASED for item in kept.items}
         kept = kept.with_reasons(erased if words is None else json.loads(words)["reasons"])
     return version, kept, grades
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Published:
+    """What access needs of a published version that describes a table."""
+
+    code: str
+    provider: str
+    grades: Mapping[str, Level | None]
+    lanes: frozenset[Lane]
+
+
+def published_of(connection: Connection, table: str) -> list[Published]:
+    """Return what providers published about a table of the lab; no made-up metadata."""
+    rows = connection.execute(
+        select(resources.c.code, resources.c.provider, versions.c.grades, versions.c.document)
+        .join(resources, resources.c.id == versions.c.resource)
+        .join(documents, documents.c.resource == versions.c.resource)
+        .where(documents.c.table_name == table, versions.c.state == State.PUBLISHED.value)
+        .order_by(resources.c.code)
+    )
+    found = []
+    for row in rows:
+        said = resource_of(row.document)
+        if said.origin == PROVIDER:
+            grades = {k: v and Level(v) for k, v in json.loads(row.grades).items()}
+            found.append(Published(row.code, row.provider, grades, frozenset(said.lanes)))
+    return found
 
 
 def published_number(connection: Connection, resource: str) -> int | None:

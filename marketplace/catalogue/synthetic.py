@@ -75,6 +75,11 @@ def load_classes(path: Path) -> tuple[Kind, ...]:
     )
 
 
+def sample_codes(path: Path) -> dict[str, str]:
+    """Return the resource code under which each sample table is listed."""
+    return {k.sample_table: f"{k.code}/000001" for k in load_classes(path) if k.sample_table}
+
+
 def generate(classes: tuple[Kind, ...], count: int, seed: int) -> Iterator[tuple[str, Resource]]:
     """Yield ids and resources: first each class itself, then its parts by area, kind and year."""
     chance = random.Random(seed)  # noqa: S311  # repeatable on purpose, and no secret

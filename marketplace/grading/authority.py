@@ -68,6 +68,8 @@ class Body:
     uscc: str
     authority_level: AuthorityLevel
     return_flows: tuple[ReturnFlow, ...] = ()
+    department: str = ""
+    """What contracts of its tables call it; empty where it has none."""
 
 
 Bodies = Mapping[str, Body]

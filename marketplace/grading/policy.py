@@ -4,13 +4,14 @@ A file that says less than it must, or is looser than the standard, is refused a
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from marketplace.grading.authority import AuthorityLevel, Body, ReturnFlow
+from marketplace.grading.authority import AuthorityLevel, Bodies, Body, ReturnFlow
 from marketplace.grading.model import (
     STANDARD,
     Degree,
@@ -24,6 +25,15 @@ from marketplace.grading.model import (
 from marketplace.grading.negative_list import BasisKind, Entry, LegalBasis, NegativeList, Scope
 
 _RULE_KEYS = frozenset({"steps", "to", "restore", "floor", "holds", "at_least", "basis"})
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What the bureau's files say."""
+
+    grading: GradingPolicy
+    negative_list: NegativeList
+    bodies: Bodies
 
 
 def load_grading(path: Path) -> GradingPolicy:
@@ -45,6 +55,9 @@ def load_bodies(path: Path) -> dict[str, Body]:
     found = {body.id: body for body in bodies}
     if len(found) != len(bodies):
         raise ValueError(f"{path.name}: two bodies have the same id")
+    named = [body.department for body in bodies if body.department]
+    if len(set(named)) != len(named):
+        raise ValueError(f"{path.name}: two bodies have the same department")
     return found
 
 
@@ -158,6 +171,7 @@ def _body(found: Mapping[str, Any]) -> Body:
             name_en=str(found["name_en"]),
             uscc=str(found["uscc"]),
             authority_level=AuthorityLevel(found["authority_level"]),
+            department=str(found.get("department") or ""),
             return_flows=tuple(_flow(_mapping(f, f"{name}.return_flows")) for f in _flows(found)),
         )
     except KeyError as error:

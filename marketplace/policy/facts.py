@@ -1,10 +1,14 @@
-"""Facts of tables from their contracts and `access.yaml`, until grading and catalogue know them."""
+"""Facts of tables as their contracts and `access.yaml` state them.
+
+What the law says of a table, and what its provider published since, is added by `catalogue.facts`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
+from sqlalchemy import Connection
 
 from marketplace.policy.model import RANKS, ResourceFacts, TableFacts
 
@@ -12,20 +16,46 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader of libyaml where it is built in: contracts are long, and a start reads all."""
 
 
+class FactsSource(Protocol):
+    """Resource to its facts; None if it is not offered."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all tables."""
+
+    def __call__(self, resource: str, connection: Connection | None = None) -> ResourceFacts | None:
+        """Return the facts of a table; within a transaction, as of its state."""
+
+
 class ContractFacts:
     """Reads every contract of some folders once; a table in none of them is not offered."""
 
     def __init__(self, folders: tuple[Path, ...], policy: Mapping[str, Any]) -> None:
         """`policy` is the parsed `access.yaml`; a later folder replaces an earlier one's table."""
+        for department, body in policy["providers"].items():
+            if set(body) != {"organisation"}:
+                raise ValueError(
+                    f"access.yaml: {department} states {', '.join(sorted(body))}; it states its "
+                    "organisation, and bodies.yaml says who runs it"
+                )
+        self._types: Mapping[str, Any] = policy["types"]
         self._known: dict[str, TableFacts] = {}
         for folder in folders:
             for path in sorted(folder.glob("*.yaml")):
                 for name, facts in _read(path, policy):
                     self._known[name] = facts
 
-    def __call__(self, resource: str) -> ResourceFacts | None:
+    def __call__(
+        self,
+        resource: str,
+        connection: Connection | None = None,  # noqa: ARG002  # files say all of it
+    ) -> TableFacts | None:
         """Return the facts of a table, if it is offered."""
         return self._known.get(resource)
+
+    def lanes(self, grade: str) -> tuple[str, ...]:
+        """Return the lanes in which a grade is operated; none for no grade."""
+        return tuple(self._types.get(grade, {}).get("lanes", ()))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,8 +81,9 @@ def _facts(table: Mapping[str, Any], department: str, policy: Mapping[str, Any])
         share_type=types.get("share", "none"),
         open_type=types.get("open", "none"),
         negative=tuple(special.get("negative", ())),
-        authority_level=body.get("authority_level", "city"),
-        return_flow=bool(body.get("return_flow", "")),
+        fields=tuple(p["name"] for p in table.get("properties", ()) if not _is_dropped(p)),
+        dropped=frozenset(p["name"] for p in table.get("properties", ()) if _is_dropped(p)),
+        department=department,
     )
 
 
@@ -62,10 +93,12 @@ def _lane_grade(table: Mapping[str, Any]) -> str:
     A field that ingest drops or replaces by a token is in no lane, so it does not count.
     """
     grades = [
-        str(p.get("classification", ""))
-        for p in table.get("properties", ())
-        if not any(c["property"] == "disposition" for c in p.get("customProperties", ()))
+        str(p.get("classification", "")) for p in table.get("properties", ()) if not _is_dropped(p)
     ]
     if not grades or any(g not in RANKS for g in grades):
         return ""
     return max(grades, key=lambda g: RANKS[g])
+
+
+def _is_dropped(field: Mapping[str, Any]) -> bool:
+    return any(c["property"] == "disposition" for c in field.get("customProperties", ()))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,15 +42,38 @@ class ResourceFacts(Protocol):
 
     @property
     def authority_level(self) -> str:
-        """Return who runs its provider: `city`, `province` or `nation`."""
+        """Return who runs its provider: `city`, `province` or `national`."""
 
     @property
     def return_flow(self) -> bool:
         """Whether a basis is recorded on which a body above the city returned the data to it."""
 
+    @property
+    def gap(self) -> tuple[str, str]:
+        """Return what the city lacks to approve it alone, in English and Chinese; else empty."""
 
-FactsSource = Callable[[str], ResourceFacts | None]
-"""Resource to its facts; None if it is not offered."""
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the fields that a lane can name."""
+
+    @property
+    def limits(self) -> "tuple[Limit, ...]":
+        """Return what the negative list keeps closed today, field by field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An entry of the negative list that is in force."""
+
+    field: str
+    """Empty: the whole resource."""
+    scopes: tuple[str, ...]
+    excepted: tuple[str, ...] = ()
+    """Organisations that may have it all the same."""
+
+    def closes(self, organisation: str, named: Collection[str]) -> bool:
+        """Whether it is closed to an organisation that names these fields."""
+        return organisation not in self.excepted and (not self.field or self.field in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +88,13 @@ class TableFacts:
     negative: tuple[str, ...] = ()
     authority_level: str = "city"
     return_flow: bool = False
+    gap: tuple[str, str] = ("", "")
+    fields: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    department: str = ""
+    """Whose table it is, as its contract says."""
+    dropped: frozenset[str] = frozenset()
+    """Fields that ingest drops or replaces by a token: in no lane."""
 
 
 def rank(facts: ResourceFacts) -> int:

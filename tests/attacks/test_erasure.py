@@ -53,7 +53,7 @@ SECRETS = (
     "1398765",
 )
 ASKED_AS = "product-development"
-TERMS = Terms("bid_record", (ASKED_AS,), ("dp",), ("li_si_wages",), 500_000, 1_000_000, 30, REASON)
+TERMS = Terms("bid_record", (ASKED_AS,), ("dp",), ("win_amt",), 500_000, 1_000_000, 30, REASON)
 
 
 def add_people(settings: Settings) -> None:

@@ -9,11 +9,11 @@ from marketplace import db
 from marketplace.audit.store import use_vault
 from marketplace.audit.vault import Vault
 from marketplace.catalogue.model import Condition, Cycle, Item, Resource
-from marketplace.catalogue.service import Catalogue, Policies
+from marketplace.catalogue.service import Catalogue
 from marketplace.catalogue.states import Actor
 from marketplace.catalogue.synthetic import generate, load_classes
 from marketplace.grading.model import Degree, Impact, ImpactObject, Lane
-from marketplace.grading.policy import load_bodies, load_grading, load_negative_list
+from marketplace.grading.policy import Policies, load_bodies, load_grading, load_negative_list
 from tests.support.marketplace import Clock, subjects_key
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"

@@ -32,14 +32,19 @@ from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
 from marketplace.catalogue import api as catalogue_api
+from marketplace.catalogue import publishing_api
 from marketplace.catalogue.facts import LabFacts
+from marketplace.catalogue.parts import Publishing
+from marketplace.catalogue.regrading import Regradings
+from marketplace.catalogue.reviews import Reviews, Teller
 from marketplace.catalogue.service import Catalogue
-from marketplace.catalogue.synthetic import sample_codes
+from marketplace.catalogue.synthetic import load_classes, sample_codes
 from marketplace.contracts import api as contracts_api
 from marketplace.contracts.service import Contracts
 from marketplace.demand import api as demand_api
 from marketplace.demand.service import Demands, Rules
 from marketplace.grading import api as grading_api
+from marketplace.grading.alerts import Warnings
 from marketplace.grading.policy import Policies, load_bodies, load_grading, load_negative_list
 from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
@@ -93,8 +98,8 @@ def assemble(
     database.publisher = log
     around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
     law = grading_policies(settings)
-    codes = sample_codes(settings.policy_file("catalogue_classes.yaml"))
-    facts = LabFacts(ContractFacts(settings.contracts, around), law, codes, clock)
+    classes = load_classes(settings.policy_file("catalogue_classes.yaml"))
+    facts = LabFacts(ContractFacts(settings.contracts, around), law, sample_codes(classes), clock)
     book = PolicyBook.load(settings.cedar)
     put_in_force(database, book, clock())
     gate = Gate(book, facts, clock)
@@ -105,7 +110,9 @@ def assemble(
         State.REVIEW: around["requests"]["review_hours"],
         State.APPROVAL: around["requests"]["approval_hours"],
     }
-    tasks = [requests.lapse, grants.warn, database.scrub_again]
+    catalogue = Catalogue(database, law, clock, owns=facts.owns, tell=Teller(desk))
+    ending = Warnings(desk, law.negative_list, catalogue.today)
+    tasks = [requests.lapse, grants.warn, ending.tell, database.scrub_again]
     if settings.mail is not None:
         tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")
@@ -116,7 +123,8 @@ def assemble(
         policy,
         Sessions(database, directory, gate.granted, clock),
         Releases(database, policy, directory.named, gate, clock, log, reached),
-        Catalogue(database, law, clock, owns=facts.owns),
+        catalogue,
+        Publishing(Reviews(desk, catalogue), Regradings(desk, catalogue), classes),
         log,
         Readings(database, clock),
         Openings(database, log, vault, clock),
@@ -171,6 +179,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         demand_api,
         access_api,
         catalogue_api,
+        publishing_api,
         grading_api,
     ):
         v1.include_router(part.router)

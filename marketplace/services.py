@@ -10,6 +10,7 @@ from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
+from marketplace.catalogue.parts import Publishing
 from marketplace.catalogue.service import Catalogue
 from marketplace.contracts.service import Contracts
 from marketplace.db import Database
@@ -30,6 +31,7 @@ class Services:
     sessions: Sessions
     releases: Releases
     catalogue: Catalogue
+    publishing: Publishing
     log: Log
     readings: Readings
     openings: Openings

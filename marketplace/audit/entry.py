@@ -51,6 +51,7 @@ class Event(StrEnum):
     DECISIONS_READ = "decision:read"
     POLICY_IN_FORCE = "policy:enforce"
     RESOURCE_MOVED = "resource:move"
+    RESOURCE_REGRADED = "resource:regrade"
     CATALOGUE_LOADED = "catalogue:load"
     CATALOGUE_SEARCHED = "catalogue:search"
 

@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from marketplace.catalogue import exports
-from marketplace.catalogue.model import Condition, Cycle, Item, Resource
+from marketplace.catalogue.model import Condition, Cycle, DataClass, Item, Resource
+from marketplace.catalogue.page import Page
 from marketplace.catalogue.search import FACETS, MAX_PAGE_SIZE, MAX_QUERY
 from marketplace.catalogue.search import Query as Wanted
-from marketplace.catalogue.service import Page
 from marketplace.catalogue.states import Actor
 from marketplace.errors import MarketplaceError
 from marketplace.grading.model import Degree, Impact, ImpactObject, Lane
@@ -44,6 +44,7 @@ class ItemBody(StrictBody):
     title_en: Text
     logical_type: Name
     unit: Name = ""
+    data_class: Annotated[DataClass, Field(strict=False)] = DataClass.ORGANISATION
     impacts: Annotated[list[ImpactBody], Field(max_length=20, default_factory=list)]
     reason: Text = ""
 
@@ -110,10 +111,19 @@ def table(
     return Response(exports.table(found.hits), media_type="text/csv", headers=headers)
 
 
+@router.get("/classes")
+def classes(here: Here, _caller: Caller) -> list[dict[str, Any]]:
+    """Return the classes of enterprise data; `sample_table` marks those with sample data."""
+    return [asdict(kind) for kind in here.publishing.classes]
+
+
 @router.get("/resources/{id_}")
 def resource(id_: ResourceId, here: Here, caller: Caller) -> dict[str, Any]:
     """Return the published version, or the provider's own newest."""
-    return told(here.catalogue.page(_actor(caller), id_))
+    page = here.catalogue.page(_actor(caller), id_)
+    waits = {w.table: w for w in here.access.inbox.waits()} if page.resource.table_name else {}
+    wait = waits.get(page.resource.table_name)
+    return {**told(page), "median_wait_seconds": wait and wait.median_seconds}
 
 
 @router.get("/resources/{id_}/history")
@@ -190,8 +200,11 @@ def withdraw(
 def told(page: Page) -> dict[str, Any]:
     """Return a version as JSON; texts are values, never markup."""
     found = asdict(page.resource)
+    closed = {entry.field for entry in page.closed}
     for item in found["items"]:
         item["grade"] = page.grades.get(item["name"])
+        open_ = page.field_lanes.get(item["name"], frozenset())
+        item["open_lanes"] = [] if closed & {"", item["name"]} else sorted(open_)
     return {
         **found,
         "id": page.version.resource,

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from marketplace.catalogue.model import Condition, Cycle, Resource
+from marketplace.catalogue.page import Page
 from marketplace.catalogue.search import Listed
-from marketplace.catalogue.service import Page
 from marketplace.grading.authority import Bodies
 
 API_VERSION = "v3.1.0"
@@ -175,8 +175,9 @@ def _property(page: Page, resource: Resource, at: int) -> dict[str, Any]:
         "physicalType": _PHYSICAL[item.logical_type],
         "classification": grade.value if grade else "ungraded",
     }
+    found["customProperties"] = [{"property": "dataClass", "value": item.data_class.value}]
     if item.unit:
-        found["customProperties"] = [{"property": "unitOfMeasure", "value": item.unit}]
+        found["customProperties"] += [{"property": "unitOfMeasure", "value": item.unit}]
     return found
 
 

@@ -33,6 +33,14 @@ class Condition(StrEnum):
     NOT = "not"
 
 
+class DataClass(StrEnum):
+    """Whom or what a field describes (数据分类); a person's is personal information."""
+
+    ORGANISATION = "organisation"
+    PERSONAL = "personal"
+    OBJECT = "object"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One field of a resource."""
@@ -46,6 +54,7 @@ class Item:
     impacts: tuple[Impact, ...] = ()
     """The findings that its grade is computed from; none: ungraded, and so closed."""
     reason: str = ""
+    data_class: DataClass = DataClass.ORGANISATION
 
 
 @dataclass(frozen=True, slots=True)

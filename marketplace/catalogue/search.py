@@ -2,14 +2,18 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, func, select
 
-from marketplace.catalogue import store
+from marketplace.audit import store as log
+from marketplace.audit.entry import Event
+from marketplace.catalogue import listing
+from marketplace.catalogue.states import Actor
 from marketplace.catalogue.text import AFTER, pairs, parts, tokens
 from marketplace.db import Database
 
@@ -19,6 +23,8 @@ MAX_PAGE_SIZE = 100
 PAIR_SHARE = 0.5
 """Share of a long text's pairs that a near match must have."""
 NO_GRADE = "ungraded"
+QUIET_SECONDS = 900
+"""One entry stands for a person's searches within this time."""
 _UNMATCHED = 2**31
 """Above every score."""
 
@@ -63,6 +69,34 @@ class Found:
     """Facet to value to how many would be found with it, the other choices staying."""
     near: bool
     """Nothing held the whole text; these hold most of it."""
+
+
+class Searches:
+    """Writes into the log who searches, once for all searches of a person within a while."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        """Remember in this process only."""
+        self._database, self._clock = database, clock
+        self._lock = threading.Lock()
+        self._noted: dict[Actor, tuple[datetime, int]] = {}
+
+    def note(self, actor: Actor, query: Query) -> None:
+        """Let the log learn who searched and for what, not what was found."""
+        now = self._clock()
+        with self._lock:
+            since, count = self._noted.get(actor, (None, 0))
+            if since is not None and (now - since).total_seconds() < QUIET_SECONDS:
+                self._noted[actor] = (since, count + 1)
+                return
+            self._noted[actor] = (now, 0)
+        with self._database.writing() as connection:
+            log.append(
+                connection,
+                Event.CATALOGUE_SEARCHED,
+                now,
+                {"organisation": actor.organisation, "searches_before": count},
+                {"subject": actor.user, "text": query.text},
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +174,7 @@ class Search:
         return Found(len(hits), shown, facets, near)
 
     def _current(self, connection: Connection) -> _Listing:
-        revision = store.revision_of(connection)
+        revision = listing.revision_of(connection)
         with self._lock:
             if revision != self._revision:
                 self._listing = _Listing.of(_read(connection))
@@ -149,7 +183,7 @@ class Search:
 
 
 def _read(connection: Connection) -> Iterator[Listed]:
-    for row in connection.execute(select(store.documents)):
+    for row in connection.execute(select(listing.documents)):
         yield Listed(
             number=row.number,
             resource=row.resource,
@@ -200,14 +234,14 @@ def _near(connection: Connection, words: tuple[str, ...]) -> tuple[dict[int, int
 
 
 def _matching(connection: Connection, part: str) -> dict[int, int]:
-    term = store.index.c.term
+    term = listing.index.c.term
     if len(part) == 1:  # has a row of its own: nearly everything begins with some one letter
-        whole = select(store.index.c.document, store.index.c.weight).where(term == part)
+        whole = select(listing.index.c.document, listing.index.c.weight).where(term == part)
         return {number: weight for number, weight in connection.execute(whole)}  # noqa: C416
     rows = connection.execute(
-        select(store.index.c.document, func.min(store.index.c.weight))
+        select(listing.index.c.document, func.min(listing.index.c.weight))
         .where(term >= part, term < part + AFTER)
-        .group_by(store.index.c.document)
+        .group_by(listing.index.c.document)
     )
     return {number: weight for number, weight in rows}  # noqa: C416  # typed rows, not a dict
 

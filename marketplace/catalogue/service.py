@@ -5,19 +5,18 @@ access; it calls `review`, which binds the digest of what was reviewed. Nothing 
 """
 
 import secrets
-import threading
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import Connection
 
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event
-from marketplace.catalogue import store
+from marketplace.catalogue import listing, store
 from marketplace.catalogue.model import Resource
-from marketplace.catalogue.search import Found, Query, Search
+from marketplace.catalogue.page import SILENT, Grades, Page, Said
+from marketplace.catalogue.search import Found, Query, Search, Searches
 from marketplace.catalogue.states import (
     LAB,
     Act,
@@ -31,35 +30,17 @@ from marketplace.catalogue.store import Content
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
 from marketplace.grading.model import (
-    Lane,
     Level,
     grade_of,
     lanes_of,
     strictest,
     table_level,
 )
-from marketplace.grading.negative_list import Entry, Scope, blocks
+from marketplace.grading.negative_list import Scope, blocks
 from marketplace.grading.policy import Policies
-
-QUIET_SECONDS = 900
-"""One entry stands for a person's searches within this time."""
-
-Grades = dict[str, Level | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """All that may be shown of one version."""
-
-    version: Version
-    resource: Resource
-    grades: Grades
-    level: Level | None
-    """Of the table: its strictest field's; None is closed."""
-    lanes: frozenset[Lane]
-    """Offered by the provider and left open by the grade."""
-    closed: tuple[Entry, ...]
-    """Entries of the negative list that keep a part of it from the market today."""
+from marketplace.policy import store as decisions
+from marketplace.policy.model import Decision
+from marketplace.policy.model import digest as made_digest
 
 
 class Catalogue:
@@ -72,17 +53,21 @@ class Catalogue:
         clock: Callable[[], datetime],
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         owns: Callable[[str, str], bool] = lambda _organisation, _table: True,
+        tell: Callable[[Connection, Act, Page], None] = lambda _connection, _act, _page: None,
     ) -> None:
-        """Keep the parts; `new_id` names resources, `owns` says whose a table of the lab is."""
+        """Keep the parts; `new_id` names resources, `owns` says whose a table of the lab is.
+
+        `tell` lets people know of an act, in its transaction.
+        """
         self._database, self.policies = database, policies
         self._clock, self._new_id, self._owns = clock, new_id, owns
+        self._tell = tell
         self._search = Search(database)
-        self._lock = threading.Lock()
-        self._noted: dict[Actor, tuple[datetime, int]] = {}
+        self._searches = Searches(database, clock)
 
     def search(self, actor: Actor, query: Query) -> Found:
         """Return what is published and matches; the log learns who searched, not what was found."""
-        self._note_search(actor, query)
+        self._searches.note(actor, query)
         return self._search.find(query)
 
     def page(self, actor: Actor, id_: str, number: int | None = None) -> Page:
@@ -93,7 +78,7 @@ class Catalogue:
             found = store.find(connection, id_, number)
         if found is None or not _may_see(actor, found[0]):
             raise _not_found()
-        return self._page(*found)
+        return self.shown(*found)
 
     def history(self, actor: Actor, id_: str) -> list[dict[str, object]]:
         """Return the acts on a resource that the caller may see."""
@@ -141,7 +126,7 @@ class Catalogue:
             moved = _step(version, Act.EDIT, actor, digest)
             store.write(connection, moved, content)
             self._note(connection, moved, Act.EDIT, actor)
-        return self._page(moved, resource, grades)
+        return self.shown(moved, resource, grades)
 
     def submit(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
         """Ask for a review of exactly this content."""
@@ -158,34 +143,36 @@ class Catalogue:
         *,
         approve: bool,
         comment: str = "",
+        made: tuple[Decision, ...] = (),
     ) -> Page:
         """Approve or return a submitted version. Whether `actor` may is the caller's to know.
 
-        That the reviewer is another person of another organisation is checked here.
+        That the reviewer is another person of another organisation is checked here. `made` are the
+        decisions by which the caller knows.
         """
         with self._database.writing() as connection:
             found = store.find(connection, id_, number)
             if found is None:
                 raise _not_found()
             act = Act.APPROVE if approve else Act.RETURN
-            return self._move(connection, found, act, actor, digest, comment)
+            return self._move(connection, found, act, actor, digest, Said(comment, made))
 
     def publish(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
         """Publish an approved version in place of the one before; no grade falls by it."""
         with self._database.writing() as connection:
             found = self._own(connection, actor, id_, number)
             earlier = store.published_number(connection, id_)
-            grades = found[2]
+            # A grade falls only by a person's own decision about it, never with new content.
+            last = store.last_grades(connection, id_)
+            grades = {k: _not_below(v, last.get(k)) for k, v in found[2].items()}
             if earlier is not None:
                 before = store.find(connection, id_, earlier)
                 if before is None:
                     raise AssertionError("a published version has a row")
-                # A grade falls only by a person's own decision about it, never with new content.
-                grades = {k: _not_below(v, before[2].get(k)) for k, v in grades.items()}
                 self._move(connection, before, Act.SUPERSEDE, LAB, before[0].digest)
             page = self._move(connection, (found[0], found[1], grades), Act.PUBLISH, actor, digest)
             store.save(connection, page.version, grades=grades)
-            store.unlist(connection, id_)
+            listing.unlist(connection, id_)
             self._enlist(connection, [(id_, page)])
         return page
 
@@ -194,14 +181,22 @@ class Catalogue:
         with self._database.writing() as connection:
             found = self._own(connection, actor, id_, number)
             page = self._move(connection, found, Act.WITHDRAW, actor, digest)
-            store.unlist(connection, id_)
+            listing.unlist(connection, id_)
         return page
+
+    def set_grade(self, connection: Connection, page: Page, field: str, level: Level) -> None:
+        """Give a field of a published version another grade, in the caller's transaction."""
+        version, resource = page.version, page.resource
+        grades = {**page.grades, field: level}
+        store.save(connection, version, grades)
+        listing.unlist(connection, version.resource)
+        self._enlist(connection, [(version.resource, self.shown(version, resource, grades))])
 
     def load(self, listed: Iterable[tuple[str, Resource]]) -> int:
         """Publish made-up metadata at once, in an empty catalogue; return how many."""
         pages = []
         with self._database.writing() as connection:
-            if store.revision_of(connection):
+            if listing.revision_of(connection):
                 return 0
             for id_, resource in listed:
                 if resource.origin != "synthetic":
@@ -211,12 +206,13 @@ class Catalogue:
                 version = Version(id_, 1, resource.provider, digest, State.PUBLISHED)
                 store.add_resource(connection, id_, resource)
                 store.write(connection, version, Content(resource, grades))
-                pages.append((id_, self._page(version, resource, grades)))
+                pages.append((id_, self.shown(version, resource, grades)))
             self._enlist(connection, pages)
             log.append(connection, Event.CATALOGUE_LOADED, self._clock(), {"resources": len(pages)})
         return len(pages)
 
-    def _page(self, version: Version, resource: Resource, grades: Grades) -> Page:
+    def shown(self, version: Version, resource: Resource, grades: Grades) -> Page:
+        """Return what may be shown of a version."""
         level = table_level(grades.values())
         today = self.today()
         entries = self.policies.negative_list.entries
@@ -226,8 +222,10 @@ class Catalogue:
             for item in resource.items
             if (entry := blocks(entries, resource.code, item.name, Scope.OPERATE, "", today))
         }
-        lanes = lanes_of(self.policies.grading, level) & frozenset(resource.lanes)
-        return Page(version, resource, grades, level, lanes, tuple(closed.values()))
+        grading, offered = self.policies.grading, frozenset(resource.lanes)
+        lanes = lanes_of(grading, level) & offered
+        each = {name: lanes_of(grading, found) & offered for name, found in grades.items()}
+        return Page(version, resource, grades, level, lanes, each, tuple(closed.values()))
 
     def _grades(self, resource: Resource) -> Grades:
         matrix = self.policies.grading.matrix
@@ -289,7 +287,7 @@ class Catalogue:
         version = Version(id_, number, resource.provider, digest, author=actor.user)
         store.write(connection, version, content)
         self._note(connection, version, Act.EDIT, actor)
-        return self._page(version, resource, grades)
+        return self.shown(version, resource, grades)
 
     def _move(
         self,
@@ -298,12 +296,14 @@ class Catalogue:
         act: Act,
         actor: Actor,
         digest: str,
-        comment: str = "",
+        said: Said = SILENT,
     ) -> Page:
         moved = _step(found[0], act, actor, digest)
         store.save(connection, moved)
-        self._note(connection, moved, act, actor, comment)
-        return self._page(moved, found[1], found[2])
+        self._note(connection, moved, act, actor, said)
+        page = self.shown(moved, found[1], found[2])
+        self._tell(connection, act, page)
+        return page
 
     def _note(  # one line of history
         self,
@@ -311,9 +311,12 @@ class Catalogue:
         version: Version,
         act: Act,
         actor: Actor,
-        comment: str = "",
+        said: Said = SILENT,
     ) -> None:
         now = self._clock()
+        bound = {"subject": actor.user}
+        if said.made:
+            bound["decisions"] = made_digest(said.made)
         entry = log.append(
             connection,
             Event.RESOURCE_MOVED,
@@ -326,12 +329,13 @@ class Catalogue:
                 "digest": version.digest,
                 "organisation": actor.organisation,
             },
-            {"subject": actor.user},
+            bound,
         )
+        decisions.save(connection, entry.index, now, said.made)
         store.note(
             connection,
             actor.user,
-            comment,
+            said.comment,
             resource=version.resource,
             number=version.number,
             act=act.value,
@@ -343,7 +347,7 @@ class Catalogue:
 
     def _enlist(self, connection: Connection, pages: Iterable[tuple[str, Page]]) -> None:
         bodies = self.policies.bodies
-        store.enlist(
+        listing.enlist(
             connection,
             (
                 (id_, p.resource, p.level, p.lanes, f"{b.name_zh} {b.name_en}" if b else "")
@@ -351,23 +355,6 @@ class Catalogue:
                 for b in (bodies.get(p.resource.provider),)
             ),
         )
-
-    def _note_search(self, actor: Actor, query: Query) -> None:
-        now = self._clock()
-        with self._lock:
-            since, count = self._noted.get(actor, (None, 0))
-            if since is not None and (now - since).total_seconds() < QUIET_SECONDS:
-                self._noted[actor] = (since, count + 1)
-                return
-            self._noted[actor] = (now, 0)
-        with self._database.writing() as connection:
-            log.append(
-                connection,
-                Event.CATALOGUE_SEARCHED,
-                now,
-                {"organisation": actor.organisation, "searches_before": count},
-                {"subject": actor.user, "text": query.text},
-            )
 
     def today(self) -> date:
         """Return the day by the marketplace's clock."""

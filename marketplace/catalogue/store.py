@@ -1,4 +1,4 @@
-"""Tables of the catalogue: versions with their whole content, history, and search index.
+"""Tables of the catalogue: versions with their whole content, and history.
 
 People stand there by opaque ids. Titles, abstracts and fields are the organisation's, kept to be
 shown; why a field has its grade, and what a reviewer says, are a person's words and are sealed for
@@ -8,7 +8,7 @@ this person (`audit.people`).
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -17,12 +17,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     String,
     Table,
-    delete,
     func,
     insert,
     select,
@@ -30,9 +28,9 @@ from sqlalchemy import (
 )
 
 from marketplace.audit.people import People
+from marketplace.catalogue.listing import documents
 from marketplace.catalogue.model import Resource
 from marketplace.catalogue.states import Actor, Check, State, Version
-from marketplace.catalogue.text import REACH, terms
 from marketplace.db import metadata
 from marketplace.grading.model import Lane, Level
 
@@ -77,47 +75,7 @@ history = Table(
     Column("entry_index", Integer, nullable=False),
 )
 
-documents = Table(
-    "catalogue_documents",
-    metadata,
-    Column("number", Integer, primary_key=True, comment="small, for the index of terms"),
-    Column("resource", String(32), nullable=False, unique=True),
-    Column("code", String(16), nullable=False),
-    Column("title_zh", String, nullable=False),
-    Column("title_en", String, nullable=False),
-    Column("provider", String(64), nullable=False),
-    Column("grade", String(16), nullable=False, comment="empty: ungraded"),
-    Column("lanes", String(200), nullable=False, comment="separated by spaces"),
-    Column("theme", String(200), nullable=False),
-    Column("cycle", String(16), nullable=False),
-    Column("table_name", String(64), nullable=False),
-    Column("price_fen", String(16), nullable=False, comment="empty: not priced"),
-    Column("wait_working_days", String(8), nullable=False, comment="empty: not known"),
-    Index("catalogue_documents_by_table", "table_name"),
-    comment="one row for each published resource: what search may show",
-)
-
-# Ranges of terms need the order of code points, whatever language a PostgreSQL database speaks.
-_TERM = String(REACH).with_variant(String(REACH, collation="C"), "postgresql")
-index = Table(
-    "catalogue_terms",
-    metadata,
-    Column("term", _TERM, primary_key=True),
-    Column("document", Integer, primary_key=True, autoincrement=False),
-    Column("weight", Integer, nullable=False, comment="0 title, 1 fields and body, 2 abstract"),
-    Index("catalogue_terms_of", "document"),
-    sqlite_with_rowid=False,
-)
-
-revision = Table(
-    "catalogue_revision",
-    metadata,
-    Column("only", Integer, primary_key=True, autoincrement=False),
-    Column("number", Integer, nullable=False, comment="grows with every change of the index"),
-)
-
 _RESOURCE: TypeAdapter[Resource] = TypeAdapter(Resource)
-BATCH = 5_000
 PROVIDER = "provider"
 """Origin of what an organisation wrote, and not a generator."""
 ERASED = "erased"
@@ -282,6 +240,25 @@ def published_of(connection: Connection, table: str) -> list[Published]:
     return found
 
 
+def last_grades(connection: Connection, resource: str) -> dict[str, Level]:
+    """Return the last grade that each field had in a version that was published, or taken out."""
+    once = [State.PUBLISHED.value, State.SUPERSEDED.value, State.WITHDRAWN.value]
+    c, found = versions.c, dict[str, Level]()
+    wanted = select(c.grades).where(c.resource == resource, c.state.in_(once)).order_by(c.number)
+    for grades in connection.execute(wanted).scalars():
+        found |= {k: Level(v) for k, v in json.loads(grades).items() if v}
+    return found
+
+
+def in_state(connection: Connection, state: State) -> list[tuple[str, int]]:
+    """Return resource and number of all versions in a state, in one order."""
+    c = versions.c
+    rows = connection.execute(
+        select(c.resource, c.number).where(c.state == state.value).order_by(c.resource, c.number)
+    )
+    return [(row.resource, row.number) for row in rows]
+
+
 def published_number(connection: Connection, resource: str) -> int | None:
     """Return the number of the published version."""
     number: int | None = connection.execute(
@@ -322,90 +299,3 @@ def history_of(connection: Connection, resource: str) -> list[dict[str, Any]]:
             said = ERASED if read is None else read
         found.append({**told, "user": people.name(row.user), "comment": said})
     return found
-
-
-def unlist(connection: Connection, resource: str) -> None:
-    """Take a resource out of the index."""
-    number = connection.execute(
-        select(documents.c.number).where(documents.c.resource == resource)
-    ).scalar_one_or_none()
-    if number is not None:
-        connection.execute(delete(index).where(index.c.document == number))
-        connection.execute(delete(documents).where(documents.c.number == number))
-        touch(connection)
-
-
-def enlist(
-    connection: Connection,
-    listed: Iterable[tuple[str, Resource, Level | None, frozenset[Lane], str]],
-) -> None:
-    """Put resources into the index: id, content, grade, open lanes, name of the provider."""
-    last: int = connection.execute(
-        select(func.coalesce(func.max(documents.c.number), 0))
-    ).scalar_one()
-    rows: list[dict[str, Any]] = []
-    words: list[dict[str, Any]] = []
-    for number, (id_, resource, grade, lanes, provider_name) in enumerate(listed, last + 1):
-        rows.append(_row(number, id_, resource, grade, lanes))
-        words += [
-            {"term": term, "document": number, "weight": weight}
-            for term, weight in weighted(resource, provider_name).items()
-        ]
-    # In the order of the index, so that a large load fills it from one end to the other.
-    words.sort(key=lambda word: (word["term"], word["document"]))
-    if rows:
-        connection.execute(insert(documents), rows)
-    for start in range(0, len(words), BATCH):
-        connection.execute(insert(index), words[start : start + BATCH])
-    touch(connection)
-
-
-def weighted(resource: Resource, provider_name: str) -> dict[str, int]:
-    """Return the terms of a resource, each with its least weight: metadata only, never a value."""
-    found: dict[str, int] = {}
-    texts = [(resource.abstract_zh, 2, False), (resource.abstract_en, 2, False)]
-    for item in resource.items:
-        texts += [(item.title_zh, 1, True), (item.title_en, 1, True)]
-        texts.append((item.name.replace("_", " "), 1, True))
-    texts += [(provider_name, 1, True), (resource.table_name.replace("_", " "), 1, True)]
-    texts += [(resource.theme, 1, True), (resource.code, 0, False)]
-    texts += [(resource.title_zh, 0, True), (resource.title_en, 0, True)]
-    for text, weight, pinyin in texts:  # from the heaviest to the lightest: the last one stays
-        under = terms(text, pinyin=pinyin)
-        found.update(dict.fromkeys((term[0] for term in under), weight))
-        found.update(dict.fromkeys(under, weight))
-    return found
-
-
-def _row(
-    number: int, id_: str, resource: Resource, grade: Level | None, lanes: frozenset[Lane]
-) -> dict[str, Any]:
-    offered = [lane.value for lane in Lane if lane in lanes and lane in resource.lanes]
-    wait = resource.wait_working_days
-    return {
-        "number": number,
-        "resource": id_,
-        "code": resource.code,
-        "title_zh": resource.title_zh,
-        "title_en": resource.title_en,
-        "provider": resource.provider,
-        "grade": grade.value if grade else "",
-        "lanes": " ".join(offered),
-        "theme": resource.theme,
-        "cycle": resource.update_cycle.value,
-        "table_name": resource.table_name,
-        "price_fen": "" if resource.price_fen is None else str(resource.price_fen),
-        "wait_working_days": "" if wait is None else str(wait),
-    }
-
-
-def touch(connection: Connection) -> None:
-    """Say that the index has changed."""
-    done = connection.execute(update(revision).values(number=revision.c.number + 1))
-    if not done.rowcount:
-        connection.execute(insert(revision).values(only=1, number=1))
-
-
-def revision_of(connection: Connection) -> int:
-    """Return the revision of the index; 0 for an empty one."""
-    return connection.execute(select(revision.c.number)).scalar_one_or_none() or 0

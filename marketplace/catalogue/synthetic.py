@@ -75,9 +75,9 @@ def load_classes(path: Path) -> tuple[Kind, ...]:
     )
 
 
-def sample_codes(path: Path) -> dict[str, str]:
+def sample_codes(classes: tuple[Kind, ...]) -> dict[str, str]:
     """Return the resource code under which each sample table is listed."""
-    return {k.sample_table: f"{k.code}/000001" for k in load_classes(path) if k.sample_table}
+    return {k.sample_table: f"{k.code}/000001" for k in classes if k.sample_table}
 
 
 def generate(classes: tuple[Kind, ...], count: int, seed: int) -> Iterator[tuple[str, Resource]]:

@@ -277,6 +277,10 @@ CATALOGUE_ROUTES = (
     ("GET", f"{RESOURCE}/dcat"),
     ("GET", f"{RESOURCE}/odcs"),
     ("GET", f"{RESOURCE}/versions/1"),
+    ("GET", f"{RESOURCE}/regradings"),
+    ("GET", "/api/v1/catalogue/classes"),
+    ("GET", "/api/v1/catalogue/examinations"),
+    ("GET", "/api/v1/catalogue/regradings"),
     ("GET", "/api/v1/negative-list"),
     ("GET", "/api/v1/negative-list/alerts"),
 )
@@ -287,6 +291,11 @@ PROVIDER_ROUTES = (
     ("POST", f"{RESOURCE}/versions/1/submit"),
     ("POST", f"{RESOURCE}/versions/1/publish"),
     ("POST", f"{RESOURCE}/versions/1/withdraw"),
+    ("POST", f"{RESOURCE}/versions/1/examination"),
+)
+REGRADING_ROUTES = (
+    ("POST", f"{RESOURCE}/regradings"),
+    ("POST", f"/api/v1/catalogue/regradings/{'a' * 32}/decision"),
 )
 OPEN_ROUTES = (
     ("GET", "/api/v1/log/checkpoint"),
@@ -308,6 +317,12 @@ def valid_body(path: str) -> dict[str, object]:
     if path.startswith("/api/v1/catalogue/"):
         if path.endswith(("submit", "publish", "withdraw")):
             return {"digest": digest("x")}
+        if path.endswith("examination"):
+            return {"digest": digest("x"), "approve": True}
+        if path.endswith("decision"):
+            return {"approve": True}
+        if path.endswith("regradings"):
+            return {"field": "x", "event": "many_people", "facts": {}, "evidence": "x"}
         return {
             "code": "302009/000001",
             "title_zh": "x",
@@ -369,6 +384,10 @@ def test_every_route_opens_to_its_own_callers_only(server: Running) -> None:
         for bearer in (None, "wrong-token-wrong", service):
             assert status_of(server, method, path, bearer) == 401, (path, bearer)
         assert status_of(server, method, path, user) == 403, path
+    for method, path in REGRADING_ROUTES:
+        for bearer in (None, "wrong-token-wrong", service):
+            assert status_of(server, method, path, bearer) == 401, (path, bearer)
+        assert status_of(server, method, path, user) == 404, path
     for method, path in (*USER_ROUTES, *CATALOGUE_ROUTES):
         for bearer in (None, "wrong-token-wrong", service):
             assert status_of(server, method, path, bearer) == 401, (path, bearer)
@@ -409,6 +428,7 @@ def test_the_route_tables_of_this_test_are_complete() -> None:
             *AUDIT_ROUTES,
             *CATALOGUE_ROUTES,
             *PROVIDER_ROUTES,
+            *REGRADING_ROUTES,
         )
     }
     known = {(m, "/api/v1/log/consistency/{}" if "consistency" in p else p) for m, p in known}

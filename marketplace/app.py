@@ -1,5 +1,6 @@
 """Builds the application: the only place that knows every class."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -32,8 +33,10 @@ from marketplace.budgets import api as budgets_api
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.replay import replay
 from marketplace.catalogue import api as catalogue_api
-from marketplace.catalogue import publishing_api
+from marketplace.catalogue import delivery_api, publishing_api
+from marketplace.catalogue.deliveries import Deliveries
 from marketplace.catalogue.facts import LabFacts
+from marketplace.catalogue.lake import LakeProcess
 from marketplace.catalogue.parts import Publishing
 from marketplace.catalogue.regrading import Regradings
 from marketplace.catalogue.reviews import Reviews, Teller
@@ -111,8 +114,11 @@ def assemble(
         State.APPROVAL: around["requests"]["approval_hours"],
     }
     catalogue = Catalogue(database, law, clock, owns=facts.owns, tell=Teller(desk))
+    shutil.rmtree(settings.spool, ignore_errors=True)  # what a killed run was reading
+    lake = LakeProcess(settings.home.resolve())
+    deliveries = Deliveries(desk, catalogue, lake, facts.contracts.contract, settings.spool)
     ending = Warnings(desk, law.negative_list, catalogue.today)
-    tasks = [requests.lapse, grants.warn, ending.tell, database.scrub_again]
+    tasks = [requests.lapse, grants.warn, ending.tell, deliveries.tidy, database.scrub_again]
     if settings.mail is not None:
         tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")
@@ -124,7 +130,7 @@ def assemble(
         Sessions(database, directory, gate.granted, clock),
         Releases(database, policy, directory.named, gate, clock, log, reached),
         catalogue,
-        Publishing(Reviews(desk, catalogue), Regradings(desk, catalogue), classes),
+        Publishing(Reviews(desk, catalogue), Regradings(desk, catalogue), deliveries, classes),
         log,
         Readings(database, clock),
         Openings(database, log, vault, clock),
@@ -180,6 +186,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         access_api,
         catalogue_api,
         publishing_api,
+        delivery_api,
         grading_api,
     ):
         v1.include_router(part.router)

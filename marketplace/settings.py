@@ -76,6 +76,11 @@ class Settings:
         return CONTRACTS, self.home / "contracts"
 
     @property
+    def spool(self) -> Path:
+        """Return the private folder of files that are being delivered."""
+        return self.home / "run" / "deliveries"
+
+    @property
     def log(self) -> Path:
         """Return the folder of the published log: static files, its private parts hidden."""
         return self.home / "log"

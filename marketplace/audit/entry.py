@@ -52,6 +52,7 @@ class Event(StrEnum):
     POLICY_IN_FORCE = "policy:enforce"
     RESOURCE_MOVED = "resource:move"
     RESOURCE_REGRADED = "resource:regrade"
+    TABLE_INGESTED = "ingest:store"
     CATALOGUE_LOADED = "catalogue:load"
     CATALOGUE_SEARCHED = "catalogue:search"
 

@@ -96,7 +96,7 @@ def search(  # noqa: PLR0913  # one argument for each parameter of the query
 ) -> dict[str, Any]:
     """Return published resources that match, best first, and the counts of each facet."""
     chosen = dict(zip(FACETS, map(frozenset, (provider, grade, lane, theme, cycle)), strict=True))
-    found = here.catalogue.search(_actor(caller), Wanted(q, chosen, page, size))
+    found = here.catalogue.search(actor_of(caller), Wanted(q, chosen, page, size))
     hits = [{k: v for k, v in asdict(hit).items() if k != "number"} for hit in found.hits]
     return {"total": found.total, "near": found.near, "hits": hits, "facets": found.facets}
 
@@ -106,7 +106,7 @@ def table(
     here: Here, caller: Caller, q: Annotated[str, Query(max_length=MAX_QUERY)] = ""
 ) -> Response:
     """Return what a search finds as a CSV file, at most a thousand lines."""
-    found = here.catalogue.search(_actor(caller), Wanted(q, {}, 1, 1_000))
+    found = here.catalogue.search(actor_of(caller), Wanted(q, {}, 1, 1_000))
     headers = {"content-disposition": 'attachment; filename="resources.csv"'}
     return Response(exports.table(found.hits), media_type="text/csv", headers=headers)
 
@@ -120,7 +120,7 @@ def classes(here: Here, _caller: Caller) -> list[dict[str, Any]]:
 @router.get("/resources/{id_}")
 def resource(id_: ResourceId, here: Here, caller: Caller) -> dict[str, Any]:
     """Return the published version, or the provider's own newest."""
-    page = here.catalogue.page(_actor(caller), id_)
+    page = here.catalogue.page(actor_of(caller), id_)
     waits = {w.table: w for w in here.access.inbox.waits()} if page.resource.table_name else {}
     wait = waits.get(page.resource.table_name)
     return {**told(page), "median_wait_seconds": wait and wait.median_seconds}
@@ -129,13 +129,13 @@ def resource(id_: ResourceId, here: Here, caller: Caller) -> dict[str, Any]:
 @router.get("/resources/{id_}/history")
 def history(id_: ResourceId, here: Here, caller: Caller) -> list[dict[str, Any]]:
     """Return what happened to a resource, oldest first."""
-    return here.catalogue.history(_actor(caller), id_)
+    return here.catalogue.history(actor_of(caller), id_)
 
 
 @router.get("/resources/{id_}/dcat", response_class=JSONResponse)
 def dcat(id_: ResourceId, here: Here, caller: Caller, request: Request) -> JSONResponse:
     """Return a resource as a DCAT-AP 3 catalogue of one."""
-    page = here.catalogue.page(_actor(caller), id_)
+    page = here.catalogue.page(actor_of(caller), id_)
     base = f"{str(request.base_url).rstrip('/')}/api/v1/catalogue"
     body = exports.dcat([page], here.catalogue.policies.bodies, base)
     return JSONResponse(body, media_type="application/ld+json")
@@ -144,25 +144,25 @@ def dcat(id_: ResourceId, here: Here, caller: Caller, request: Request) -> JSONR
 @router.get("/resources/{id_}/odcs")
 def odcs(id_: ResourceId, here: Here, caller: Caller) -> dict[str, Any]:
     """Return a resource as an ODCS v3.1.0 data contract."""
-    return exports.odcs(here.catalogue.page(_actor(caller), id_), here.catalogue.policies.bodies)
+    return exports.odcs(here.catalogue.page(actor_of(caller), id_), here.catalogue.policies.bodies)
 
 
 @router.get("/resources/{id_}/versions/{number}")
 def version(id_: ResourceId, number: Number, here: Here, caller: Caller) -> dict[str, Any]:
     """Return one version."""
-    return told(here.catalogue.page(_actor(caller), id_, number))
+    return told(here.catalogue.page(actor_of(caller), id_, number))
 
 
 @router.post("/resources", status_code=201)
 def create(body: ResourceBody, here: Here, caller: Caller) -> dict[str, Any]:
     """Register a resource as a draft."""
-    return told(here.catalogue.create(_provider(caller), _resource(body, caller)))
+    return told(here.catalogue.create(provider(caller), _resource(body, caller)))
 
 
 @router.post("/resources/{id_}/versions", status_code=201)
 def revise(id_: ResourceId, body: ResourceBody, here: Here, caller: Caller) -> dict[str, Any]:
     """Begin the next version of a published resource."""
-    return told(here.catalogue.revise(_provider(caller), id_, _resource(body, caller)))
+    return told(here.catalogue.revise(provider(caller), id_, _resource(body, caller)))
 
 
 @router.put("/resources/{id_}/versions/{number}")
@@ -170,7 +170,7 @@ def edit(
     id_: ResourceId, number: Number, body: ResourceBody, here: Here, caller: Caller
 ) -> dict[str, Any]:
     """Replace the content of a draft."""
-    return told(here.catalogue.edit(_provider(caller), id_, number, _resource(body, caller)))
+    return told(here.catalogue.edit(provider(caller), id_, number, _resource(body, caller)))
 
 
 @router.post("/resources/{id_}/versions/{number}/submit")
@@ -178,7 +178,7 @@ def submit(
     id_: ResourceId, number: Number, body: DigestBody, here: Here, caller: Caller
 ) -> dict[str, Any]:
     """Ask for a review."""
-    return told(here.catalogue.submit(_provider(caller), id_, number, body.digest))
+    return told(here.catalogue.submit(provider(caller), id_, number, body.digest))
 
 
 @router.post("/resources/{id_}/versions/{number}/publish")
@@ -186,7 +186,8 @@ def publish(
     id_: ResourceId, number: Number, body: DigestBody, here: Here, caller: Caller
 ) -> dict[str, Any]:
     """Publish an approved version."""
-    return told(here.catalogue.publish(_provider(caller), id_, number, body.digest))
+    found = here.publishing.deliveries.publish(provider(caller), id_, number, body.digest)
+    return told(found)
 
 
 @router.post("/resources/{id_}/versions/{number}/withdraw")
@@ -194,7 +195,7 @@ def withdraw(
     id_: ResourceId, number: Number, body: DigestBody, here: Here, caller: Caller
 ) -> dict[str, Any]:
     """Take a version out of the catalogue."""
-    return told(here.catalogue.withdraw(_provider(caller), id_, number, body.digest))
+    return told(here.catalogue.withdraw(provider(caller), id_, number, body.digest))
 
 
 def told(page: Page) -> dict[str, Any]:
@@ -226,16 +227,18 @@ def told(page: Page) -> dict[str, Any]:
     }
 
 
-def _actor(person: Person) -> Actor:
+def actor_of(person: Person) -> Actor:
+    """Return a caller as the catalogue knows one."""
     return Actor(person.user, person.tenant)
 
 
-def _provider(person: Person) -> Actor:
+def provider(person: Person) -> Actor:
+    """Return who acts for a provider; others are refused."""
     if "provider" not in person.roles:
         raise MarketplaceError(
             "FORBIDDEN", "Only people with the role provider may do this.", "仅供数单位人员可操作。"
         )
-    return _actor(person)
+    return actor_of(person)
 
 
 def _resource(body: ResourceBody, person: Person) -> Resource:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from marketplace.catalogue.deliveries import Deliveries
 from marketplace.catalogue.regrading import Regradings
 from marketplace.catalogue.reviews import Reviews
 from marketplace.catalogue.synthetic import Kind
@@ -13,4 +14,5 @@ class Publishing:
 
     reviews: Reviews
     regradings: Regradings
+    deliveries: Deliveries
     classes: tuple[Kind, ...]

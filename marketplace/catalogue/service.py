@@ -4,6 +4,7 @@ Each act is one transaction with its log entry. The review itself belongs to who
 access; it calls `review`, which binds the digest of what was reviewed. Nothing else approves.
 """
 
+import hashlib
 import secrets
 import uuid
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event
-from marketplace.catalogue import listing, store
+from marketplace.catalogue import listing, refusals, store
 from marketplace.catalogue.model import Resource
 from marketplace.catalogue.page import SILENT, Grades, Page, Said
 from marketplace.catalogue.search import Found, Query, Search, Searches
@@ -21,10 +22,8 @@ from marketplace.catalogue.states import (
     LAB,
     Act,
     Actor,
-    ActRefusedError,
     State,
     Version,
-    step,
 )
 from marketplace.catalogue.store import Content
 from marketplace.db import Database
@@ -33,7 +32,6 @@ from marketplace.grading.model import (
     Level,
     grade_of,
     lanes_of,
-    strictest,
     table_level,
 )
 from marketplace.grading.negative_list import Scope, blocks
@@ -76,8 +74,8 @@ class Catalogue:
             if number is None:
                 number = store.published_number(connection, id_)
             found = store.find(connection, id_, number)
-        if found is None or not _may_see(actor, found[0]):
-            raise _not_found()
+        if found is None or not refusals.may_see(actor, found[0]):
+            raise refusals.not_found()
         return self.shown(*found)
 
     def history(self, actor: Actor, id_: str) -> list[dict[str, object]]:
@@ -111,8 +109,8 @@ class Catalogue:
         with self._database.writing() as connection:
             last, before, _ = self._own(connection, actor, id_)
             if last.state not in (State.PUBLISHED, State.WITHDRAWN):
-                raise _wrong_state(last)
-            _same_code(before, resource)
+                raise refusals.wrong_state(last)
+            refusals.same_code(before, resource)
             return self._write(connection, actor, id_, last.number + 1, resource, grades)
 
     def edit(self, actor: Actor, id_: str, number: int, resource: Resource) -> Page:
@@ -120,10 +118,10 @@ class Catalogue:
         grades = self._checked(actor, resource)
         with self._database.writing() as connection:
             version, before, _ = self._own(connection, actor, id_, number)
-            _same_code(before, resource)
+            refusals.same_code(before, resource)
             content = Content(resource, grades, secrets.token_hex(16))
             digest = store.digest_of(resource, content.salt)
-            moved = _step(version, Act.EDIT, actor, digest)
+            moved = refusals.step(version, Act.EDIT, actor, digest)
             store.write(connection, moved, content)
             self._note(connection, moved, Act.EDIT, actor)
         return self.shown(moved, resource, grades)
@@ -153,18 +151,46 @@ class Catalogue:
         with self._database.writing() as connection:
             found = store.find(connection, id_, number)
             if found is None:
-                raise _not_found()
+                raise refusals.not_found()
             act = Act.APPROVE if approve else Act.RETURN
             return self._move(connection, found, act, actor, digest, Said(comment, made))
 
-    def publish(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
-        """Publish an approved version in place of the one before; no grade falls by it."""
+    def delivered(
+        self, connection: Connection, actor: Actor, id_: str, number: int, file: str
+    ) -> str:
+        """Bind a checked file to a draft, in the caller's transaction; return the new digest."""
+        found = self._own(connection, actor, id_, number)
+        digest = hashlib.sha256(f"{found[0].digest}:{file}".encode()).hexdigest()
+        page = self._move(connection, found, Act.UPLOAD, actor, digest)
+        found = (page.version, page.resource, page.grades)
+        self._move(connection, found, Act.PASS, LAB, digest)
+        return digest
+
+    def may_publish(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
+        """Return the version if `publish` would publish it now; refuse as it would."""
+        with self._database.reading() as connection:
+            found = self._own(connection, actor, id_, number)
+        refusals.step(found[0], Act.PUBLISH, actor, digest)
+        return self.shown(*found)
+
+    def publish(
+        self,
+        actor: Actor,
+        id_: str,
+        number: int,
+        digest: str,
+        also: Callable[[Connection], None] = lambda _connection: None,
+    ) -> Page:
+        """Publish an approved version in place of the one before; no grade falls by it.
+
+        `also` is done in the same transaction.
+        """
         with self._database.writing() as connection:
             found = self._own(connection, actor, id_, number)
             earlier = store.published_number(connection, id_)
             # A grade falls only by a person's own decision about it, never with new content.
             last = store.last_grades(connection, id_)
-            grades = {k: _not_below(v, last.get(k)) for k, v in found[2].items()}
+            grades = {k: refusals.not_below(v, last.get(k)) for k, v in found[2].items()}
             if earlier is not None:
                 before = store.find(connection, id_, earlier)
                 if before is None:
@@ -174,6 +200,7 @@ class Catalogue:
             store.save(connection, page.version, grades=grades)
             listing.unlist(connection, id_)
             self._enlist(connection, [(id_, page)])
+            also(connection)
         return page
 
     def withdraw(self, actor: Actor, id_: str, number: int, digest: str) -> Page:
@@ -270,7 +297,7 @@ class Catalogue:
     ) -> tuple[Version, Resource, Grades]:
         found = store.find(connection, id_, number)
         if found is None or found[0].provider != actor.organisation:
-            raise _not_found()
+            raise refusals.not_found()
         return found
 
     def _write(
@@ -298,7 +325,7 @@ class Catalogue:
         digest: str,
         said: Said = SILENT,
     ) -> Page:
-        moved = _step(found[0], act, actor, digest)
+        moved = refusals.step(found[0], act, actor, digest)
         store.save(connection, moved)
         self._note(connection, moved, act, actor, said)
         page = self.shown(moved, found[1], found[2])
@@ -359,41 +386,3 @@ class Catalogue:
     def today(self) -> date:
         """Return the day by the marketplace's clock."""
         return self._clock().date()
-
-
-def _may_see(actor: Actor, version: Version) -> bool:
-    public = (State.PUBLISHED, State.SUPERSEDED)
-    return version.state in public or actor.organisation == version.provider
-
-
-def _not_below(level: Level | None, before: Level | None) -> Level | None:
-    return None if level is None else strictest(v for v in (level, before) if v)
-
-
-def _same_code(before: Resource, resource: Resource) -> None:
-    if before.code != resource.code:
-        raise MarketplaceError("BAD_REQUEST", "A resource keeps its code.", "资源代码不可更改。")
-
-
-def _wrong_state(version: Version) -> MarketplaceError:
-    return MarketplaceError(
-        "WRONG_STATE",
-        f"Version {version.number} is {version.state}. Finish or edit it instead.",
-        f"第 {version.number} 版处于“{version.state}”状态，请先完成或修改该版本。",
-    )
-
-
-def _not_found() -> MarketplaceError:
-    return MarketplaceError(
-        "NOT_FOUND", "There is no such resource or version.", "没有该资源或版本。"
-    )
-
-
-_KINDS = {"state": "WRONG_STATE", "party": "FORBIDDEN", "digest": "CONTENT_CHANGED"}
-
-
-def _step(version: Version, act: Act, actor: Actor, digest: str) -> Version:
-    try:
-        return step(version, act, actor, digest)
-    except ActRefusedError as error:
-        raise MarketplaceError(_KINDS[error.kind], error.en, error.zh) from error

@@ -85,10 +85,11 @@ class ActRefusedError(Exception):
         super().__init__(en)
 
 
-_OPEN = frozenset({State.DRAFT, State.RETURNED})
+OPEN = frozenset({State.DRAFT, State.RETURNED})
+"""States in which a provider changes the content."""
 _FROM: Mapping[Act, frozenset[State]] = {
-    Act.EDIT: _OPEN,
-    Act.UPLOAD: _OPEN,
+    Act.EDIT: OPEN,
+    Act.UPLOAD: OPEN,
     Act.PASS: frozenset({State.DRAFT}),
     Act.FAIL: frozenset({State.DRAFT}),
     Act.SUBMIT: frozenset({State.DRAFT}),

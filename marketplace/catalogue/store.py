@@ -127,7 +127,7 @@ def write(connection: Connection, version: Version, content: Content) -> None:
     writer, kept, sealed = people.enrol(version.author), content.resource, None
     if writer:
         words = json.dumps({"reasons": reasons, "salt": content.salt}, sort_keys=True)
-        sealed = people.seal(writer, _reasons(version, version.digest), words)
+        sealed = people.seal(writer, _reasons(version), words)
         kept = kept.with_reasons({})
     values = {
         **_changing(people, version),
@@ -171,8 +171,8 @@ def _grades(grades: Mapping[str, Level | None]) -> str:
     return json.dumps(dict(grades))
 
 
-def _reasons(version: Version, digest: str) -> str:
-    return f"catalogue_versions/{version.resource}/{version.number}/{digest}"
+def _reasons(version: Version) -> str:
+    return f"catalogue_versions/{version.resource}/{version.number}"
 
 
 def find(
@@ -206,7 +206,7 @@ def find(
     grades = {k: v and Level(v) for k, v in json.loads(row.grades).items()}
     kept = resource_of(row.document)
     if row.reasons is not None:
-        words = people.read(row.writer, _reasons(version, row.digest), bytes(row.reasons))
+        words = people.read(row.writer, _reasons(version), bytes(row.reasons))
         erased = {item.name: ERASED for item in kept.items}
         kept = kept.with_reasons(erased if words is None else json.loads(words)["reasons"])
     return version, kept, grades

@@ -40,10 +40,11 @@ class ContractFacts:
                 )
         self._types: Mapping[str, Any] = policy["types"]
         self._known: dict[str, TableFacts] = {}
+        self._files: dict[str, Path] = {}
         for folder in folders:
             for path in sorted(folder.glob("*.yaml")):
                 for name, facts in _read(path, policy):
-                    self._known[name] = facts
+                    self._known[name], self._files[name] = facts, path
 
     def __call__(
         self,
@@ -52,6 +53,10 @@ class ContractFacts:
     ) -> TableFacts | None:
         """Return the facts of a table, if it is offered."""
         return self._known.get(resource)
+
+    def contract(self, table: str) -> Path | None:
+        """Return the file of the contract that states a table, if it is offered."""
+        return self._files.get(table)
 
     def lanes(self, grade: str) -> tuple[str, ...]:
         """Return the lanes in which a grade is operated; none for no grade."""

@@ -1,4 +1,16 @@
-"""The lake's command line: `python -m sandbox.lake ingest CONTRACT FILE...` and `tables`."""
+"""The lake's command line.
+
+    python -m sandbox.lake ingest CONTRACT FILE...    store files as a table's version
+    python -m sandbox.lake tables                     list the current versions
+    python -m sandbox.lake hold NAME CONTRACT FILE    check a file and keep it sealed; its report
+    python -m sandbox.lake take NAME CONTRACT         make what is held the table's version
+    python -m sandbox.lake drop NAME...               forget what is held
+    python -m sandbox.lake held                       list what is held
+
+The last four are how the marketplace hands over what a provider uploads: exit code 0 and one line
+of JSON on the standard output, or exit code 2 and a sentence for the provider on the error output,
+which names columns and never a value.
+"""
 
 import argparse
 import datetime as dt
@@ -10,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from sandbox.lake import held
 from sandbox.lake.catalogue import Lake
 from sandbox.lake.contract import load_contract
 from sandbox.lake.errors import LakeError
@@ -32,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sandbox.lake", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sandbox.lake")
     commands = parser.add_subparsers(required=True)
     taking = commands.add_parser("ingest", help="store files under a contract")
     taking.set_defaults(command=_ingest)
@@ -47,20 +60,72 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATE",
         help="day on which the rows were known (default: today)",
     )
+    _add_held(commands)
     showing = commands.add_parser("tables", help="list the current versions")
     showing.set_defaults(command=_tables)
     showing.add_argument("--json", action="store_true", help="manifests, to reconcile the log with")
-    for command in (taking, showing):
+    for command in commands.choices.values():
         command.add_argument("--home", help="default: LAB_HOME, else .lab")
     return parser
 
 
-def _ingest(given: argparse.Namespace, home: Path) -> int:
+def _add_held(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    holding = commands.add_parser("hold", help="check a file and keep it sealed")
+    holding.set_defaults(command=_hold)
+    holding.add_argument("name")
+    holding.add_argument("contract", type=Path)
+    holding.add_argument("file", type=Path, metavar="FILE", help=".parquet or .csv")
+    encodings = list(Encoding)
+    holding.add_argument("--encoding", type=Encoding, choices=encodings, default=Encoding.UTF_8)
+    taking = commands.add_parser("take", help="make what is held the table's version")
+    taking.set_defaults(command=_take)
+    taking.add_argument("name")
+    taking.add_argument("contract", type=Path)
+    dropping = commands.add_parser("drop", help="forget what is held")
+    dropping.set_defaults(command=_drop)
+    dropping.add_argument("names", nargs="+", metavar="NAME")
+    listing = commands.add_parser("held", help="list what is held")
+    listing.set_defaults(command=_held)
+
+
+def _hold(given: argparse.Namespace, home: Path) -> int:
+    today = dt.datetime.now(tz=dt.UTC).date()
     contract = load_contract(given.contract)
-    store = _store(home)
+    delivery = Delivery(contract, (given.file,), today, encoding=given.encoding)
+    report = held.hold(given.name, delivery, _place(home), _progress(contract.table))
+    print(json.dumps(report, ensure_ascii=False))
+    return 0
+
+
+def _take(given: argparse.Namespace, home: Path) -> int:
+    contract = load_contract(given.contract)
+    outcome = held.take(given.name, contract, _place(home), _progress(contract.table))
+    print(json.dumps({"table": outcome.table, "version": outcome.version}))
+    return 0
+
+
+def _drop(given: argparse.Namespace, home: Path) -> int:
+    for name in given.names:
+        held.drop(name, _place(home))
+    print(json.dumps(given.names))
+    return 0
+
+
+def _held(given: argparse.Namespace, home: Path) -> int:
+    del given
+    print(json.dumps(held.names(_place(home))))
+    return 0
+
+
+def _place(home: Path) -> Place:
     keys = KeyRing.open_or_create(home / "keys")
     memory = int(os.environ.get("LAB_INGEST_MEMORY_MB", "2000"))
-    place = Place(store, keys, home / "run" / "lake", memory)
+    return Place(_store(home), keys, home / "run" / "lake", memory)
+
+
+def _ingest(given: argparse.Namespace, home: Path) -> int:
+    contract = load_contract(given.contract)
+    place = _place(home)
     delivery = Delivery(
         contract=contract,
         files=tuple(given.files),

@@ -109,6 +109,24 @@ def ingest(delivery: Delivery, place: Place, say: Callable[[str], None]) -> Outc
         return Outcome(table, version, changed=True, report=_report(lake, manifest))
 
 
+def check(delivery: Delivery, place: Place, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the report that a delivery would have as a table's whole new version; store nothing.
+
+    Units are counted against the cap and entered nowhere.
+    """
+    table = delivery.contract.table
+    place.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lake = Lake(place.store, place.keys, place.work / "cache")
+    contract = delivery.contract.resolve(lambda source: _domain(lake, source))
+    with locked(place.work / "locks" / f"check-{table}"):
+        steps = only_steps(place.work / "check" / table, secrets.token_hex(8))
+        try:
+            run = _Run(delivery, contract, place, lake, steps, say, trial=True)
+            return run.report()
+        finally:
+            shutil.rmtree(steps.folder)
+
+
 class _Run:
     """One ingest, step by step."""
 
@@ -120,9 +138,12 @@ class _Run:
         lake: Lake,
         steps: Steps,
         say: Callable[[str], None],
+        *,
+        trial: bool = False,
     ) -> None:
         self._delivery, self._contract, self._place = delivery, contract, place
         self._lake, self._steps, self._say = lake, steps, say
+        self._trial = trial
 
     def manifest(self, version: str, batch: Batch, earlier: Manifest | None) -> Manifest:
         """Do all steps before the last, and return the manifest to publish."""
@@ -147,6 +168,11 @@ class _Run:
             report=stored[laid["others"]["report"]],
             batches=(*(earlier.batches if earlier else ()), batch),
         )
+
+    def report(self) -> dict[str, Any]:
+        """Lay the files out and return their figures; nothing leaves the working folder."""
+        laid = self._lay_out(None)
+        return read_report((self._steps.folder / laid["others"]["report"]).read_bytes())
 
     def _store(self, name: str, key: str) -> dict[str, Any]:
         plain = self._steps.folder / name
@@ -252,7 +278,7 @@ class _Run:
                     f"Domain {unit.domain} would have more than the {unit.max_units} units that "
                     "the contract attests. Its owner has to state a higher cap first."
                 )
-            if grown:
+            if grown and not self._trial:
                 save_registry(connection, store, keys, registry, self._steps.folder)
         return registry.epochs
 

@@ -38,9 +38,11 @@ EVERYONE = (NAME, JUDGE, DEPUTY, WRITER)
 """People whom these tests add: an analyst, two of the bureau, and one of a provider."""
 REASON, PURPOSE = "for the cousin of 13812345678", "where uscc = '91370200MA3XXXXX0A'"
 COMMENT, STOPPED, NOWHERE = "called her on 13987654321", "rumours about Li Si", "li-si-and-sons"
+PROOF = "letter of Sun Ba"
 WHY, SAID, SOUGHT = "Wang Wu told me so", "not while Zhao Liu is ill", "qian-qi-and-daughters"
 SECRETS = (
     *EVERYONE,
+    PROOF,
     WHY,
     SAID,
     SOUGHT,
@@ -126,7 +128,10 @@ def live(market: Services) -> None:
 def write_and_review(market: Services) -> str:
     """Let two people write, return, submit again and publish a resource; return its id."""
     writer, judge = Actor(WRITER, "tax-department"), Actor(JUDGE, "bureau")
-    items = (cataloguing.item("uscc", "none"), replace(cataloguing.item("paid"), reason=WHY))
+    items = (
+        cataloguing.item("uscc", "none"),
+        replace(cataloguing.item("paid", "serious"), reason=WHY),
+    )
     catalogue = market.catalogue
     page = catalogue.create(writer, cataloguing.resource(items=items))
     id_ = page.version.resource
@@ -137,6 +142,9 @@ def write_and_review(market: Services) -> str:
     catalogue.submit(writer, id_, 1, digest)
     catalogue.review(judge, id_, 1, digest, approve=True, comment=SAID)
     catalogue.publish(writer, id_, 1, digest)
+    regradings, facts = market.publishing.regradings, {"k": 10, "l": 2}
+    down = regradings.report(person(market, WRITER), id_, "paid", "k_anonymous", facts, PROOF)
+    regradings.decide(person(market, JUDGE), down.id, SAID, approve=True)
     catalogue.search(Actor(NAME, "demo-enterprise"), Query(SOUGHT))
     return id_
 
@@ -259,8 +267,14 @@ def test_a_resource_outlives_who_wrote_it_but_not_the_words(market: Services) ->
         *((JUDGE, SAID), (JUDGE, SAID))
     ]
     assert not any("user" in a for a in market.catalogue.history(stranger, id_))
+    changes = market.publishing.regradings.history(person(market, "tax-provider"), id_)
+    assert [(c.by, c.evidence, c.decided_by, c.comment) for c in changes] == [
+        (WRITER, PROOF, JUDGE, SAID)
+    ]
     for name in (WRITER, JUDGE):
         market.openings.erase(ADMIN, GROUND, name)
+    changes = market.publishing.regradings.history(person(market, "tax-provider"), id_)
+    assert [(c.evidence, c.comment) for c in changes] == [("erased", "erased")]
     page = market.catalogue.page(stranger, id_)
     assert {i.reason for i in page.resource.items} == {"erased"}
     assert page.version.author.startswith(UNNAMED)

@@ -55,9 +55,9 @@ def _check(total: int, most: int) -> None:
         )
 
 
-def check_carried(exprs: Iterable[Expr], lengths: Lengths) -> None:
+def check_carried(exprs: Iterable[Expr], lengths: Lengths, most: int = MAX_ROW_TEXT) -> None:
     """Raise `Refusal(TOO_LARGE)` if the texts that a step passes on could get too long together."""
-    _check(_texts(exprs, lengths), MAX_ROW_TEXT)
+    _check(_texts(exprs, lengths), most)
 
 
 def check_key_texts(exprs: Iterable[Expr], lengths: Lengths) -> None:

@@ -258,3 +258,26 @@ def test_a_key_made_from_the_unit_hides_behind_no_open_key() -> None:
 def test_what_counts_units_is_not_made_from_them() -> None:
     features = q.Aggregate(TAX, (name("uscc"),), (e.Alias(call("count", name("uscc")), "k"),))
     assert judge(counted(features, name("k"))).releases
+
+
+@pytest.mark.parametrize("value", [1e308, 1.7e308, -1e300])
+def test_numbers_beyond_any_sum_are_refused_not_crashed_on(value: float) -> None:
+    huge = e.Literal(value, DataType.DOUBLE)
+    for function in ("sum", "avg", "stddev"):
+        question = q.Aggregate(TAX, (), (call(function, huge),))
+        assert refused(question).code == "OVERFLOW_POSSIBLE"
+
+
+LARGEST = e.Literal(2**31 - 1, INTEGER)
+
+
+@pytest.mark.parametrize("digits", [-1, -3, -9])
+def test_no_rounded_number_leaves_its_type(digits: int) -> None:
+    """Only a unit of which something is true would have had it, and failed the answer."""
+    chosen = call("when", call(">", name("staff"), number(400)), LARGEST, number(1))
+    rounded = call("round", chosen, number(digits))
+    per_unit = q.Aggregate(TAX, (name("uscc"),), (e.Alias(call("max", rounded), "s"),))
+    assert refused(counted(per_unit, name("s"))).code == "OVERFLOW_POSSIBLE"
+    assert refused(counted(TAX, rounded)).code == "OVERFLOW_POSSIBLE"
+    fine = call("round", call("least", chosen, number(10**9)), number(-1))
+    assert judge(counted(TAX, fine)).releases

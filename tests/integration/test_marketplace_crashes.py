@@ -175,7 +175,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--home", type=pathlib.Path)
 parser.add_argument("--port", type=int)
 given = parser.parse_args()
-app = build(assemble(Settings.of(given.home, {{}}), reached))
+app = build(assemble(Settings.of(given.home, os.environ), reached))
 uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="error")
 """
 

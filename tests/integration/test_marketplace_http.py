@@ -23,6 +23,7 @@ from marketplace.client import (
     SessionView,
     WantedItem,
 )
+from tests.support.databases import environment
 from tests.support.marketplace import (
     ALLOTMENT,
     COST,
@@ -196,6 +197,7 @@ def test_64_clients_never_overspend(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, **environment(settings.home)},
     )
     assert done.returncode == 0, done.stdout
     assert f"{covered} releases, 0 differences" in done.stdout

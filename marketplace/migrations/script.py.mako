@@ -1,0 +1,12 @@
+"""${message}."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "${up_revision}"
+down_revision = "${down_revision}"
+
+
+def upgrade() -> None:
+    """${message}."""
+    ${upgrades}

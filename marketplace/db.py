@@ -27,7 +27,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from marketplace.dialects import DatabaseRefusedError, Dialect, dialect_of
 from marketplace.migrations.upgrade import is_current, upgrade
@@ -310,10 +310,11 @@ def open_database(url: str) -> Database:
         if not is_ready:
             with dialect.altering(database.engine) as connection:
                 upgrade(connection)
-    except OperationalError as error:
+    except DBAPIError as error:
         database.close()
         raise DatabaseRefusedError(
-            f"The database {address.render_as_string()} cannot be opened: {error.orig}"
+            f"The database {address.render_as_string()} cannot be opened, or brought to this "
+            f"version's revision; nothing in it was changed: {error.orig}"
         ) from error
     except BaseException:
         database.close()

@@ -153,6 +153,10 @@ class PostgreSQL:
 
     scrub_is_due = True
 
+    def __init__(self, silent_milliseconds: int = SILENT_MILLISECONDS) -> None:
+        """End writers that say nothing for so long."""
+        self._silent = silent_milliseconds
+
     def engine(self, url: URL) -> Engine:
         """Return an engine whose commits are flushed, and that survives the server's restart."""
         waiting = f"-c lock_timeout={BUSY_MILLISECONDS}"
@@ -199,7 +203,7 @@ class PostgreSQL:
         """Take the writers' lock, until the transaction ends; a silent writer loses it."""
         connection.exec_driver_sql(
             "SELECT set_config('idle_in_transaction_session_timeout', "
-            f"'{SILENT_MILLISECONDS}', true), pg_advisory_xact_lock({WRITERS_LOCK})"
+            f"'{self._silent}', true), pg_advisory_xact_lock({WRITERS_LOCK})"
         )
 
     def read(self, connection: Connection) -> Connection:

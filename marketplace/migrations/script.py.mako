@@ -1,4 +1,4 @@
-"""${message}."""
+"""${message[:1].upper()}${message[1:]}."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "${down_revision}"
 
 
 def upgrade() -> None:
-    """${message}."""
+    """${message[:1].upper()}${message[1:]}."""
     ${upgrades}

@@ -225,8 +225,8 @@ class Groups:
                 yield connection
                 connection.exec_driver_sql("RELEASE decision")
                 remember(connection, appended)
-            except BaseException:
-                self._undo(group)
+            except BaseException as cause:
+                self._undo(group, cause)
                 raise
             self._end_turn(group)
         self._await(group)
@@ -254,13 +254,14 @@ class Groups:
         self._open = _Group(connection, time.monotonic())
         return self._open
 
-    def _undo(self, group: "_Group") -> None:
+    def _undo(self, group: "_Group", cause: BaseException) -> None:
         """Take one decision out of its group, or end a group that the database gave up."""
         try:
             group.connection.exec_driver_sql("ROLLBACK TO decision")
             group.connection.exec_driver_sql("RELEASE decision")
         except BaseException as error:  # noqa: BLE001  # told to everyone in the group
-            group.failure = error
+            # After a lost connection the driver only says that nothing more can be done.
+            group.failure = cause if isinstance(cause, DBAPIError) else error
         self._end_turn(group)
 
     def _end_turn(self, group: "_Group") -> None:

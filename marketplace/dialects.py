@@ -167,7 +167,7 @@ class PostgreSQL:
             pool_size=16,
             max_overflow=64,
             pool_pre_ping=True,
-            connect_args={"options": options.strip()},
+            connect_args={"options": options, "client_encoding": "utf8"},
         )
         event.listen(engine, "connect", _configure_postgresql)
         return engine

@@ -159,10 +159,10 @@ def unwritable(_request: Request, error: Exception) -> JSONResponse:
 
 
 def unkeepable(_request: Request, error: Exception) -> JSONResponse:
-    """Answer what no column can hold, such as a number with too many digits in an address."""
+    """Answer what no column can hold: a text of the request, or of the lab's own policies."""
     log.warning("database.refused", extra={"kind": type(error).__name__})
-    en = "The address holds a number or a text that is too long to name anything."
-    return problem(422, "BAD_REQUEST", en, "地址中的数字或文本过长。")
+    en = "A name here is longer than the ledger can keep, so nothing was decided."
+    return problem(422, "BAD_REQUEST", en, "某个名称超出账本可保存的长度，因此未作任何决定。")
 
 
 HANDLERS = {

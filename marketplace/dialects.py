@@ -164,6 +164,7 @@ class PostgreSQL:
         options = " ".join([*([asked] if isinstance(asked, str) else asked), waiting])
         engine = create_engine(
             url,
+            isolation_level="READ COMMITTED",  # whatever the server's default: see above
             pool_size=16,
             max_overflow=64,
             pool_pre_ping=True,

@@ -45,9 +45,11 @@ def written(database: db.Database) -> set[str]:
         return {r[0] for r in connection.execute(select(db.versions.c.table))}
 
 
-def test_a_writer_sees_what_the_writer_before_it_committed(postgres: Server) -> None:
+@pytest.mark.parametrize("default", ["read committed", "repeatable read", "serializable"])
+def test_a_writer_sees_what_the_writer_before_it_committed(postgres: Server, default: str) -> None:
     """Even if it began to wait before that: no snapshot is older than the lock."""
-    url = postgres.new_url()
+    spelled = default.replace(" ", "%5C%20")
+    url = f"{postgres.new_url()}%20-cdefault_transaction_isolation%3D{spelled}"
     counted: list[int] = []
     with opened(url) as first, opened(url) as second:
 

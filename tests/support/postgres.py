@@ -64,14 +64,13 @@ class Server:
 
     def kill(self) -> None:
         """End the server and all its sessions at once, as a power cut does to them."""
-        children = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
-        self.process.kill()
-        for child in children.stdout.split():
-            os.kill(int(child), signal.SIGKILL)
+        pid = self.process.pid
+        self.process.send_signal(signal.SIGSTOP)  # so that no session begins meanwhile
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (pid, *map(int, children)):
+            os.kill(one, signal.SIGKILL)
         self.process.wait(10)
-        while any(Path(f"/proc/{child}").exists() for child in children.stdout.split()):
+        while any(Path(f"/proc/{child}").exists() for child in children):
             time.sleep(0.01)
 
     def end(self) -> None:

@@ -12,6 +12,7 @@ from marketplace.app import LedgerBehindLogError, assemble, build
 from marketplace.audit.published import LogDamagedError
 from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
+from marketplace.dialects import DatabaseRefusedError
 from marketplace.identity.store import seed
 from marketplace.policy.book import PolicyError
 from marketplace.settings import Settings
@@ -31,13 +32,17 @@ def main() -> int:
     )
     given = parser.parse_args()
     settings = Settings.of(given.home, os.environ)
-    match given.command:
-        case "seed":
-            return _seed(given.home, keep_tokens=given.demo)
-        case "replay":
-            return _replay(settings)
-        case _:
-            return _serve(settings, given.port)
+    try:
+        match given.command:
+            case "seed":
+                return _seed(given.home, keep_tokens=given.demo)
+            case "replay":
+                return _replay(settings)
+            case _:
+                return _serve(settings, given.port)
+    except DatabaseRefusedError as error:
+        sys.stderr.write(f"marketplace: {error}\n")
+        return 1
 
 
 def _seed(home: Path, *, keep_tokens: bool) -> int:

@@ -18,11 +18,19 @@ setup: $(READY) ## both locked environments, nothing else
 demo: $(READY) ## the whole story on this machine: data, services, answers, refusals
 	@.venv/bin/lab demo
 
+# Tests that open a database run a second time, on a PostgreSQL of their own, where one is installed.
+# Not again: gateways and sandboxes, whose database is the same code, and what reads files only.
+ON_A_DATABASE = $(shell grep -rlE 'tests\.support\.(databases|desk|logs|marketplace)' \
+  tests/unit tests/property tests/integration tests/attacks | grep -vE 'gateway|mutations|growth')
+
 # Two workers pay where tests share nothing. Integration tests share engines within a file, so a file
 # stays with one worker; journeys start whole labs, one after the other.
 test: $(READY) ## all tests, in their small deterministic size
 	@$(PYTEST) -n 2 tests/unit tests/property tests/attacks
 	@$(PYTEST) -n 2 --dist loadfile tests/integration
+	@if ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; \
+	then LAB_TEST_DATABASE=postgresql $(PYTEST) -n 2 $(ON_A_DATABASE); \
+	else echo "tests on PostgreSQL skipped: none is installed (Debian: apt-get install postgresql)"; fi
 	@$(PYTEST) tests/journeys
 
 check: $(READY) ## format, lint, types, import directions, policies

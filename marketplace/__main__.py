@@ -14,6 +14,7 @@ from marketplace.budgets.policy import PolicyChangedError
 from marketplace.budgets.replay import replay
 from marketplace.catalogue.service import Catalogue
 from marketplace.catalogue.synthetic import generate, load_classes
+from marketplace.dialects import DatabaseRefusedError
 from marketplace.identity.store import seed
 from marketplace.policy.book import PolicyError
 from marketplace.settings import POLICIES, Settings
@@ -37,15 +38,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20260701, help="catalogue: of its making")
     given = parser.parse_args()
     settings = Settings.of(given.home, os.environ)
-    match given.command:
-        case "seed":
-            return _seed(given.home, keep_tokens=given.demo)
-        case "catalogue":
-            return _catalogue(settings, given.count, given.seed)
-        case "replay":
-            return _replay(settings)
-        case _:
-            return _serve(settings, given.port)
+    try:
+        match given.command:
+            case "seed":
+                return _seed(given.home, keep_tokens=given.demo)
+            case "catalogue":
+                return _catalogue(settings, given.count, given.seed)
+            case "replay":
+                return _replay(settings)
+            case _:
+                return _serve(settings, given.port)
+    except DatabaseRefusedError as error:
+        sys.stderr.write(f"marketplace: {error}\n")
+        return 1
 
 
 def _seed(home: Path, *, keep_tokens: bool) -> int:

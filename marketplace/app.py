@@ -80,6 +80,16 @@ def assemble(
 ) -> Services:
     """Return the parts over one home; refuse when the recount finds a difference."""
     database = db.open_database(settings.database_url)
+    try:
+        return _assembled(settings, database, reached, clock)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _assembled(
+    settings: Settings, database: db.Database, reached: Reached, clock: Callable[[], datetime]
+) -> Services:
     found = replay(database)
     if found.findings:
         raise LedgerBehindLogError(

@@ -1,8 +1,9 @@
 """The database: tables, and transactions that serialise writers.
 
-SQLite with WAL and synchronous=FULL is the embedded default (a commit is on disk when it returns);
-every write transaction starts with BEGIN IMMEDIATE, so a check and its update cannot be interleaved
-(design §3.11: naive check-then-update overspent 2–3 times in a race). The SQL is generic.
+A commit is on disk when it returns, and every write transaction is alone from its first statement,
+so a check and its update cannot be interleaved (design §3.11: naive check-then-update overspent
+2–3 times in a race). The SQL is generic; what is not stands in `dialects`. Tables are made and
+altered by `migrations` only.
 """
 
 import threading
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -25,11 +26,11 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    create_engine,
-    event,
 )
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import DBAPIError
+
+from marketplace.dialects import DatabaseRefusedError, Dialect, dialect_of
+from marketplace.migrations.upgrade import is_current, upgrade
 
 metadata = MetaData()
 
@@ -129,9 +130,6 @@ APPENDED = "log entry appended"
 GROUP_SECONDS = 0.02
 """How long decisions may wait for others that share their commit."""
 
-BUSY_MILLISECONDS, SCRUB_MILLISECONDS = 20_000, 500
-"""How long SQLite waits for others: before a transaction, and before it empties its log."""
-
 
 class Publisher(Protocol):
     """What makes committed entries public."""
@@ -149,14 +147,14 @@ class Publisher(Protocol):
 class Database:
     """One database: its engine, and the right to write, one transaction at a time."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect) -> None:
         """Wrap an engine that `open_database` configured."""
         self.engine = engine
         self.publisher: Publisher | None = None
         """Set by `app`: each decision then returns when its entries are public."""
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        self._unscrubbed = False
-        self._groups = Groups(engine)
+        self._dialect = dialect
+        self._unscrubbed = dialect.scrub_is_due
+        self._groups = Groups(engine, dialect)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -167,44 +165,23 @@ class Database:
         if self.publisher is not None:
             self.publisher.check()
         appended: list[int] = []
-        with self._groups.joining(appended) if self._is_sqlite else self._alone(appended) as opened:
+        with self._groups.joining(appended) as opened:
             yield opened
         if self.publisher is not None and appended:
             self.publisher.wait(appended[-1])
 
     @contextmanager
-    def _alone(self, appended: list[int]) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            connection.info.pop(APPENDED, None)
-            yield connection
-            connection.commit()
-            remember(connection, appended)
-
-    @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection that sees one state of the database throughout."""
         with self.engine.connect() as connection:
-            if self._is_sqlite:
-                connection.exec_driver_sql("BEGIN")
             try:
-                yield connection
+                yield self._dialect.read(connection)
             finally:
                 connection.rollback()
 
     def scrub(self) -> bool:
-        """Take what was deleted off the write-ahead log; False while somebody still reads there.
-
-        Rows are overwritten where they stood (`secure_delete`), and older pages stay in that file
-        until it is emptied. Other databases have their administrators for this.
-        """
-        if not self._is_sqlite:
-            return True
-        with self.engine.connect() as connection:
-            # Writers wait meanwhile, so a long reading is not waited for.
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={SCRUB_MILLISECONDS}")
-            found = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
-        self._unscrubbed = bool(found[0])
+        """Take what was deleted off the database's files; False while somebody still reads it."""
+        self._unscrubbed = not self._dialect.scrub(self.engine)
         return not self._unscrubbed
 
     def scrub_again(self) -> int:
@@ -219,16 +196,16 @@ class Database:
 
 
 class Groups:
-    """Group commit for SQLite, which has one writer and one commit (one fsync) at a time.
+    """Group commit: there is one writer, and so one commit (one fsync), at a time.
 
     Decisions that queue up share a transaction, each under a savepoint of its own; none returns
     before the commit. A lone decision commits at once. Queueing inside the process is fair, and
-    faster than SQLite's own waiting; other processes are kept out by BEGIN IMMEDIATE.
+    faster than the database's own waiting, which keeps other processes out.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect) -> None:
         """Group what is written through `engine`."""
-        self._engine = engine
+        self._engine, self._dialect = engine, dialect
         self._writer = threading.Lock()
         self._count = threading.Lock()
         self._waiting = 0
@@ -248,8 +225,8 @@ class Groups:
                 yield connection
                 connection.exec_driver_sql("RELEASE decision")
                 remember(connection, appended)
-            except BaseException:
-                self._undo(group)
+            except BaseException as cause:
+                self._undo(group, cause)
                 raise
             self._end_turn(group)
         self._await(group)
@@ -270,20 +247,21 @@ class Groups:
     def _begin(self) -> "_Group":
         connection = self._engine.connect()
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._dialect.begin(connection)
         except BaseException:
             connection.close()
             raise
         self._open = _Group(connection, time.monotonic())
         return self._open
 
-    def _undo(self, group: "_Group") -> None:
+    def _undo(self, group: "_Group", cause: BaseException) -> None:
         """Take one decision out of its group, or end a group that the database gave up."""
         try:
             group.connection.exec_driver_sql("ROLLBACK TO decision")
             group.connection.exec_driver_sql("RELEASE decision")
         except BaseException as error:  # noqa: BLE001  # told to everyone in the group
-            group.failure = error
+            # After a lost connection the driver only says that nothing more can be done.
+            group.failure = cause if isinstance(cause, DBAPIError) else error
         self._end_turn(group)
 
     def _end_turn(self, group: "_Group") -> None:
@@ -323,25 +301,23 @@ def remember(connection: Connection, appended: list[int]) -> None:
 
 
 def open_database(url: str) -> Database:
-    """Return a database with its tables made; SQLite files get WAL, FULL and a busy timeout."""
-    engine = create_engine(url, pool_size=16, max_overflow=64)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-    metadata.create_all(engine)
-    return Database(engine)
-
-
-def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    # The driver's own transaction start is switched off: `writing` says BEGIN IMMEDIATE itself.
-    raw: Any = connection
-    raw.isolation_level = None
-    cursor = raw.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"busy_timeout={BUSY_MILLISECONDS}",
-        "foreign_keys=ON",
-        "secure_delete=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    """Return a database at this version's tables; DatabaseRefusedError if it cannot be one."""
+    address, dialect = dialect_of(url)
+    database = Database(dialect.engine(address), dialect)
+    try:
+        with database.reading() as connection:
+            dialect.check(connection)
+            is_ready = is_current(connection)
+        if not is_ready:
+            with dialect.altering(database.engine) as connection:
+                upgrade(connection)
+    except DBAPIError as error:
+        database.close()
+        raise DatabaseRefusedError(
+            f"The database {address.render_as_string()} cannot be opened, or brought to this "
+            f"version's revision; nothing in it was changed: {error.orig}"
+        ) from error
+    except BaseException:
+        database.close()
+        raise
+    return database

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy.exc import OperationalError
+from pydantic import BaseModel, ConfigDict, model_validator
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from marketplace.errors import STATUS, AccessDeniedError, MarketplaceError
@@ -28,9 +28,29 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class StrictBody(BaseModel):
-    """A body whose unknown fields are refused, and whose numbers are numbers."""
+    """A body whose unknown fields are refused, whose numbers are numbers and whose text is text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, given: object) -> object:
+        """Refuse U+0000, which one of our databases keeps and the other does not."""
+        if _holds_nul(given):
+            raise ValueError("text must not hold the character U+0000")
+        return given
+
+
+def _holds_nul(given: object) -> bool:
+    match given:
+        case str():
+            return "\0" in given
+        case dict():
+            return any(_holds_nul(part) for pair in given.items() for part in pair)
+        case list():
+            return any(map(_holds_nul, given))
+        case _:
+            return False
 
 
 def services(request: Request) -> Services:
@@ -138,16 +158,27 @@ def unwritable(_request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def unkeepable(_request: Request, error: Exception) -> JSONResponse:
+    """Answer what no column can hold: a text of the request, or of the lab's own policies."""
+    log.warning("database.refused", extra={"kind": type(error).__name__})
+    en = "A name here is longer than the ledger can keep, so nothing was decided."
+    return problem(422, "BAD_REQUEST", en, "某个名称超出账本可保存的长度，因此未作任何决定。")
+
+
 HANDLERS = {
     MarketplaceError: refused,
     RequestValidationError: malformed,
     HTTPException: unrouted,
     OperationalError: unwritable,
+    DataError: unkeepable,
 }
 
 
 class LimitedBody:
-    """ASGI middleware: stop reading a request at `MAX_BODY_BYTES`, whatever its header says."""
+    """ASGI middleware: stop reading a request at `MAX_BODY_BYTES`, whatever its header says.
+
+    An address with U+0000 is nobody's; it gets no further, since databases differ in keeping it.
+    """
 
     def __init__(self, app: App, most: int = MAX_BODY_BYTES) -> None:
         """Pass at most `most` bytes of a request on to `app`."""
@@ -155,6 +186,10 @@ class LimitedBody:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Count what arrives."""
+        if "\0" in scope.get("path", "") or b"%00" in scope.get("query_string", b""):
+            nowhere = problem(404, "NOT_FOUND", "There is no such address.", "没有该地址。")
+            await nowhere(scope, receive, send)
+            return
         seen = 0
 
         async def counted() -> Message:

@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.postgres import end_server
+
 # Tests serve gRPC and start Spark in one process, as the gateway does, and it sets the same: with
 # gRPC's own fork handlers some of those starts fail.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
@@ -23,8 +25,13 @@ settings.register_profile(
 settings.load_profile("full" if os.environ.get("LAB_FULL") == "1" else "small")
 
 
-KEPT = ("LAB_FULL", "LAB_WRITE_GOLDEN", "LAB_SCREENSHOTS")
-"""Settings of the tests themselves: sizes, golden files to write anew, pictures to take."""
+KEPT = ("LAB_FULL", "LAB_TEST_DATABASE", "LAB_WRITE_GOLDEN", "LAB_SCREENSHOTS")
+"""Settings of the tests themselves: sizes, the database, golden files to write anew, pictures."""
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no server behind."""
+    end_server()
 
 
 @pytest.fixture(autouse=True)

@@ -159,10 +159,8 @@ def rewrite(connection: Connection, request: AccessRequest, time: str) -> None:
 
 
 def get(connection: Connection, request_id: str) -> Kept | None:
-    """Return a request, held against other writers where rows can be."""
-    row = connection.execute(
-        select(requests).where(requests.c.id == request_id).with_for_update()
-    ).first()
+    """Return a request."""
+    row = connection.execute(select(requests).where(requests.c.id == request_id)).first()
     return None if row is None else _kept(People(connection), row)
 
 

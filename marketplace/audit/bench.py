@@ -1,7 +1,8 @@
 """`python -m marketplace.audit.bench`: what the log costs, as JSON rows for `lab bench log`.
 
-Every decision appends one entry with a subject and two bound texts, commits with SQLite at FULL,
-and waits until tiles and checkpoint are on disk, as each real decision does.
+Every decision appends one entry with a subject and two bound texts, commits to disk (SQLite at
+FULL, or an empty PostgreSQL by `--database`), and waits until tiles and checkpoint are on disk, as
+each real decision does.
 """
 
 import argparse
@@ -37,16 +38,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m marketplace.audit.bench")
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the large log")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each run of decisions")
+    parser.add_argument("--database", default="", help="URL of an empty one, which is filled")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*_decisions(Path(folder), given.seconds), *_large(Path(folder), given.entries)]
+        rows = [*_decisions(Path(folder), given.seconds, given.database)]
+        if given.entries:
+            rows += _large(Path(folder), given.entries)
     json.dump(rows, sys.stdout, indent=1)
     return 0
 
 
-def _open(folder: Path) -> tuple[db.Database, Log]:
+def _open(folder: Path, url: str) -> tuple[db.Database, Log]:
     folder.mkdir()
-    database = db.open_database(f"sqlite:///{folder / 'marketplace.db'}")
+    database = db.open_database(url or f"sqlite:///{folder / 'marketplace.db'}")
+    with database.reading() as connection:
+        if store.size(connection):
+            raise SystemExit("The bench fills an empty database only; this one holds a log.")
     store.use_vault(database, Vault(folder / "keys"))
     log = Log(database, folder / "log", note.open_keys(folder / "keys"), _now)
     database.publisher = log
@@ -74,22 +81,23 @@ def _call(database: db.Database, number: int, until: float) -> list[float]:
     return waits
 
 
-def _decisions(folder: Path, seconds: float) -> Iterator[dict[str, Any]]:
+def _decisions(folder: Path, seconds: float, url: str) -> Iterator[dict[str, Any]]:
+    database, log = _open(folder / "decisions", url)
+    for number in range(SUBJECTS):
+        _decide(database, number)
     for name, threads, wanted in (
         ("single decisions", 1, WANTED_SINGLE),
         ("grouped entries", THREADS, WANTED_GROUPED),
     ):
-        database, log = _open(folder / name.replace(" ", "-"))
-        for number in range(SUBJECTS):
-            _decide(database, number)
         before, began = log.head.checkpoint.size, time.perf_counter()
         with ThreadPoolExecutor(threads) as pool:
             calls = [pool.submit(_call, database, i, began + seconds) for i in range(threads)]
             waits = [wait for call in calls for wait in call.result()]
         rate = (log.head.checkpoint.size - before) / (time.perf_counter() - began)
         slow = statistics.quantiles(waits, n=100)[94]
-        database.close()
-        yield _row(name, rate, wanted, "per second", threads=threads, p95_seconds=round(slow, 4))
+        told = {"threads": threads, "p95_seconds": round(slow, 4)}
+        yield _row(name, rate, wanted, "per second", database=database.engine.name, **told)
+    database.close()
 
 
 def _large(folder: Path, count: int) -> Iterator[dict[str, Any]]:

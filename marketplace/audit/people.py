@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Column, Connection, LargeBinary, String, Table, delete, insert, select
 
 from marketplace import db
-from marketplace.audit.store import take_turn, vault
+from marketplace.audit.store import vault
 from marketplace.audit.vault import KEY_BYTES, NONCE_BYTES, Vault
 from marketplace.identity.model import UNNAMED
 
@@ -45,16 +45,12 @@ class People:
         found = self.find(name)
         if found is not None or not name:
             return found or ""
-        take_turn(self._connection)
-        self._ids.pop(name)
-        found = self.find(name)
-        if found is None:
-            found, key, keys = secrets.token_hex(16), secrets.token_bytes(KEY_BYTES), self._keys()
-            sealed = keys.seal_person(found, key + name.encode())
-            row = {"id": found, "tag": keys.person_tag(name), "sealed": sealed}
-            self._connection.execute(insert(people).values(**row))
-            self._ids[name], self._known[found] = found, (key, name)
-        return found
+        made, key, keys = secrets.token_hex(16), secrets.token_bytes(KEY_BYTES), self._keys()
+        sealed = keys.seal_person(made, key + name.encode())
+        row = {"id": made, "tag": keys.person_tag(name), "sealed": sealed}
+        self._connection.execute(insert(people).values(**row))
+        self._ids[name], self._known[made] = made, (key, name)
+        return made
 
     def find(self, name: str) -> str | None:
         """Return the id of a person, if there is one yet."""

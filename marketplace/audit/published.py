@@ -62,7 +62,6 @@ class Log:
     ) -> None:
         """Open the folder, check it against the database, and catch up; LogDamagedError if not."""
         self._database, self.folder, self._signers, self._clock = database, folder, signers, clock
-        store.prepare(database)
         self.key = Key.parse(note.vkey(signers[0]))
         self._turn = threading.Lock()
         self._failed, self._stopped = False, ""

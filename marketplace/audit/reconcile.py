@@ -22,6 +22,7 @@ from sqlalchemy import Connection, select
 
 from marketplace import db
 from marketplace.audit.entry import Event
+from marketplace.dialects import DatabaseRefusedError
 from marketplace.releases.model import State
 from marketplace.settings import Settings
 
@@ -157,7 +158,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     lake = json.loads(given.lake.read_text(encoding="utf-8")) if given.lake else None
-    database = db.open_database(Settings.of(given.home, os.environ).database_url)
+    try:
+        database = db.open_database(Settings.of(given.home, os.environ).database_url)
+    except DatabaseRefusedError as error:
+        sys.stderr.write(f"reconcile: {error}\n")
+        return 1
     with database.reading() as connection:
         report = reconcile(connection, lake, datetime.now(UTC))
     database.close()

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Column,
     Connection,
     ForeignKey,
-    Integer,
     LargeBinary,
     Row,
     String,
@@ -63,15 +62,7 @@ subject_keys = Table(
 )
 
 
-turns = Table(
-    "log_turns",
-    db.metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    comment="one row: who holds it appends, so that places have no gap",
-)
-
 # Every decision runs these, so they are put together once.
-_TURN = select(turns.c.id).where(turns.c.id == 1).with_for_update()
 _SIZE = select(func.coalesce(func.max(db.entries.c.index) + 1, 0))
 _ENTRY = insert(db.entries)
 _SEALED = insert(sealed_texts)
@@ -104,7 +95,6 @@ def append(
     bound: dict[str, str] | None = None,
 ) -> Appended:
     """Append one entry to the open transaction; `bound` texts enter as salted commitments."""
-    take_turn(connection)
     index, keys = size(connection), vault(connection)
     committed = {k: Commitment(secrets.token_bytes(16), text) for k, text in (bound or {}).items()}
     hidden: dict[str, Plain] = {f"{k}_commitment": c.digest for k, c in committed.items()}
@@ -131,13 +121,6 @@ def append(
             ],
         )
     return Appended(index, hashed)
-
-
-def prepare(database: db.Database) -> None:
-    """Make the row that writers take turns by, where there is none yet."""
-    with database.writing() as connection:
-        if connection.execute(_TURN).first() is None:
-            connection.execute(insert(turns).values(id=1))
 
 
 def use_vault(database: db.Database, vault: Vault, *, keep: bool = True) -> None:
@@ -178,12 +161,6 @@ def entries_from(connection: Connection, start: int, most: int) -> list[bytes]:
     if [r[0] for r in rows] != list(range(start, start + len(rows))):
         raise MissingEntryError(f"an entry from {start} on is missing from the database")
     return [bytes(r[1]) for r in rows]
-
-
-def take_turn(connection: Connection) -> None:
-    """Wait for one's turn to append: held until this transaction ends. SQLite has one writer."""
-    if connection.dialect.name != "sqlite" and connection.execute(_TURN).first() is None:
-        raise MissingEntryError("the log was not opened on this database")
 
 
 def vault(connection: Connection) -> Vault | None:

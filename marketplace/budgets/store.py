@@ -91,7 +91,7 @@ def _account(domain: str, cohort: int, holder: str) -> Account:
 
 
 def _read(connection: Connection, here: Account) -> tuple[Budget, Budget] | None:
-    """Return cap and spent; on a database with row locks the row is held until the commit."""
+    """Return cap and spent."""
     account = db.accounts.c
     row = connection.execute(
         select(
@@ -99,9 +99,7 @@ def _read(connection: Connection, here: Account) -> tuple[Budget, Budget] | None
             account.cap_delta_1e12,
             account.spent_micro_rho,
             account.spent_delta_1e12,
-        )
-        .where(*here)
-        .with_for_update()
+        ).where(*here)
     ).first()
     return None if row is None else (Budget(row[0], row[1]), Budget(row[2], row[3]))
 

@@ -62,7 +62,9 @@ regradings = Table(
     "catalogue_regradings",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("resource", String(32), ForeignKey("catalogue_resources.id"), index=True),
+    Column(
+        "resource", String(32), ForeignKey("catalogue_resources.id"), nullable=False, index=True
+    ),
     Column("version", Integer, nullable=False),
     Column("field", String(64), nullable=False),
     Column("event", String(64), nullable=False),

@@ -89,10 +89,8 @@ def save(connection: Connection, contract: Contract) -> None:
 
 
 def get(connection: Connection, contract_id: str) -> Contract | None:
-    """Return a contract, held against other writers where rows can be."""
-    row = connection.execute(
-        select(contracts).where(contracts.c.id == contract_id).with_for_update()
-    ).first()
+    """Return a contract."""
+    row = connection.execute(select(contracts).where(contracts.c.id == contract_id)).first()
     return None if row is None else _contract(People(connection), row)
 
 

@@ -103,8 +103,8 @@ def took(connection: Connection, demand: Demand) -> None:
 
 
 def get(connection: Connection, demand_id: str) -> Demand | None:
-    """Return a demand, held against other writers where rows can be."""
-    wanted = select(demands).where(demands.c.id == demand_id).with_for_update()
+    """Return a demand."""
+    wanted = select(demands).where(demands.c.id == demand_id)
     row = connection.execute(wanted).first()
     return None if row is None else _whole(connection, [row])[0]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from marketplace import db
 from marketplace.audit.store import use_vault
 from marketplace.audit.vault import Vault
+from marketplace.dialects import DatabaseRefusedError
 from marketplace.policy.book import PolicyBook, PolicyError
 from marketplace.policy.replay import replay
 from marketplace.settings import CEDAR, Settings
@@ -31,7 +32,7 @@ def main() -> int:
             _say(f"{given.draft}: {len(book.rules)} policies hold against their schema")
             return 0
         return _replay(book, given.home, _time(given.since))
-    except (PolicyError, ValueError, OSError) as error:
+    except (DatabaseRefusedError, PolicyError, ValueError, OSError) as error:
         sys.stderr.write(f"policy: {error}\n")
         return 1
 

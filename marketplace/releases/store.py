@@ -115,9 +115,9 @@ def add_reservation(
 
 
 def reservation(connection: Connection, reservation_id: str) -> StoredReservation | None:
-    """Return a reservation, held against other writers where rows can be."""
+    """Return a reservation."""
     found = connection.execute(
-        select(db.reservations).where(db.reservations.c.id == reservation_id).with_for_update()
+        select(db.reservations).where(db.reservations.c.id == reservation_id)
     ).first()
     return None if found is None else _reservation(People(connection), found)
 
@@ -125,9 +125,9 @@ def reservation(connection: Connection, reservation_id: str) -> StoredReservatio
 def operation(connection: Connection, tenant: str, operation_id: str) -> StoredReservation | None:
     """Return the reservation of a tenant's operation; other tenants' ids are other operations."""
     found = connection.execute(
-        select(db.reservations)
-        .where(db.reservations.c.tenant == tenant, db.reservations.c.operation_id == operation_id)
-        .with_for_update()
+        select(db.reservations).where(
+            db.reservations.c.tenant == tenant, db.reservations.c.operation_id == operation_id
+        )
     ).first()
     return None if found is None else _reservation(People(connection), found)
 

@@ -49,6 +49,7 @@ from privacy.dp.relation import (
     rows_refused,
     tightened,
 )
+from privacy.dp.searches import Searches
 from privacy.dp.textlength import check_carried
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
@@ -66,6 +67,7 @@ class Classifier:
         self.multiplicities: dict[int, int] = {}
         """For the public side of each join judged so far, by its first column: its fan-out."""
         self._settled: dict[int, tuple[Node, Node]] = {}
+        self._searches = Searches()
 
     def kind(self, node: Node) -> Kind:
         """Return the kind of `node`, computed once."""
@@ -135,6 +137,7 @@ class Classifier:
             rows=table.max_rows_per_unit,
             keys=keys,
             sizes=sizes,
+            searches=self._searches,
             values={
                 i: ((None,) if f.nullable else ()) + tuple(f.domain)
                 for i, f in facts.items()
@@ -313,6 +316,7 @@ class Classifier:
             lengths=lengths,
             scales=scales,
             max_units=max(k.max_units for k in private),
+            searches=self._searches,
         )
 
     def _distinct(self, node: DistinctOn, kind: Kind) -> Kind:

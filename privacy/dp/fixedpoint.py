@@ -7,6 +7,7 @@ and the bounds prove that no 64-bit sum can overflow for the largest population 
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 from privacy.dp.interval import Interval, bounds
 from privacy.dp.plan import Apply, Const, Expr, Ref
@@ -88,9 +89,15 @@ def fixed_bounds(
         scale -= 1
 
 
+EXACT = 2.0**53
+"""From here on doubles are whole numbers, and their product with a power of ten may overflow."""
+
+
 def _fixed(bound: float, scale: int, *, up: bool) -> int:
     """Return a bound in fixed point: the nearest integer if it is that decimal, else outward."""
     exact: float = bound * 10**scale
+    if abs(exact) >= EXACT:
+        return int(Fraction(bound) * 10**scale)
     nearest = round(exact)
     if math.isclose(exact, nearest, rel_tol=1e-12, abs_tol=1e-9):
         return nearest

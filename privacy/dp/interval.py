@@ -314,6 +314,10 @@ def _round(expr: Apply, columns: Mapping[int, Interval]) -> Interval:
         and isinstance(expr.args[1].value, int)
     ):
         digits = expr.args[1].value
+    if expr.type.is_integral:
+        # Half of a step outward; where that leaves the type, so may the rounded value.
+        slack = 10**-digits // 2 if digits < 0 else 0
+        return Interval(a.low - slack, a.high + slack)
     slack = 10 ** max(-digits, 0) if digits <= 0 else 1
     return _safe(a.low - slack, a.high + slack)
 
@@ -341,7 +345,7 @@ def _safe(low: Number, high: Number) -> Interval:
     return Interval(low, high)
 
 
-_TOTAL_INTEGER_FUNCTIONS = frozenset({"cast", "floor", "ceil", "round", "bround"})
+_TOTAL_INTEGER_FUNCTIONS = frozenset({"cast", "floor", "ceil"})
 """Functions that never wrap: what does not fit their type becomes null or saturates."""
 
 _RULES: Mapping[str, Callable[[Apply, Mapping[int, Interval]], Interval]] = {

@@ -8,9 +8,9 @@ from dataclasses import replace
 from privacy.dp.facts import MAX_CELLS, PublicData
 from privacy.dp.interval import Interval
 from privacy.dp.plan import JoinOn, Node, references
-from privacy.dp.predicate import conjuncts, equated, equates, told_apart
+from privacy.dp.predicate import conjuncts, equated, equates, is_lookup, told_apart
 from privacy.dp.query import JoinKind
-from privacy.dp.relation import Private, tightened
+from privacy.dp.relation import Private, check_pairs, tightened
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
@@ -43,12 +43,13 @@ def public_join(
     public_intervals = _intervals(public, data)
     public_values = _values(public, data, keeps_unmatched=keeps_unmatched)
     lengths = {**private.lengths, **_lengths(public, frozenset(public_ids), data)}
+    rows = None if private.rows is None else private.rows * fan_out
     if node.condition is not None:
-        replace(private, lengths=lengths).check(node.condition)
+        replace(private, lengths=lengths, rows=rows).check(node.condition)
     joined = replace(
         private,
         lengths=lengths,
-        rows=None if private.rows is None else private.rows * fan_out,
+        rows=rows,
         keys=private.keys if fan_out == 1 else frozenset(),
         values={**private.values, **public_values},
         intervals={**private.intervals, **public_intervals},
@@ -119,9 +120,14 @@ def private_join(node: JoinOn, left: Private, right: Private) -> Private:
         )
     merged = {**left.intervals, **right.intervals}
     lengths = {**left.lengths, **right.lengths}
+    pairs = None if left.rows is None or right.rows is None else left.rows * right.rows
     if node.condition is not None:
-        replace(left, intervals=merged, lengths=lengths).check(node.condition)
+        replace(left, intervals=merged, lengths=lengths, rows=pairs).check(node.condition)
     if node.kind in (JoinKind.SEMI, JoinKind.ANTI):
+        columns = frozenset(c.id for c in node.right.columns)
+        apart = told_apart(node.condition, right.keys, columns)
+        by_equality = apart or is_lookup(node.condition, columns)
+        check_pairs(left.rows, right.rows, by_equality=by_equality)
         return left
     outer = node.kind is JoinKind.LEFT
     rows, keys = _rows_and_keys(node, left, right)
@@ -146,6 +152,7 @@ def private_join(node: JoinOn, left: Private, right: Private) -> Private:
         constant=left.constant | (right.constant if follows_unit else frozenset()),
         max_units=max(left.max_units, right.max_units),
         origin={**left.origin, **right.origin},
+        searches=left.searches,
     )
     return tightened(joined)
 
@@ -183,6 +190,13 @@ def _less(a: int | None, b: int | None) -> int | None:
 
 def check_filtering(node: JoinOn, private: Private, public: Node, data: PublicData) -> None:
     """Raise `Refusal` unless a semi or anti join with settled public rows computes safely."""
+    columns = {c.id for c in public.columns}
+    by_equality = is_lookup(node.condition, frozenset(columns))
+    met = 1
+    if not by_equality:
+        met = max(data.multiplicity(public, tuple(sorted(equated(node.condition, columns)))), 1)
+        check_pairs(private.rows, met, by_equality=False)
     if node.condition is not None:
-        lengths = _lengths(public, references(node.condition), data)
-        replace(private, lengths={**private.lengths, **lengths}).check(node.condition)
+        lengths = {**private.lengths, **_lengths(public, references(node.condition), data)}
+        rows = None if private.rows is None else private.rows * met
+        replace(private, lengths=lengths, rows=rows).check(node.condition)

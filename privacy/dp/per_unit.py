@@ -60,6 +60,7 @@ def per_unit_group(node: Group, kind: Private) -> Private:
         of_unit=frozenset(i for i, es in made if any(references(e) & kind.of_unit for e in es)),
         rows=kind.rows,
         keys=frozenset((others,)),
+        searches=kind.searches,
         sizes=sizes,
         values=values,
         intervals=intervals,

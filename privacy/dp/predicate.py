@@ -135,6 +135,19 @@ def equated(condition: Expr | None, public_ids: set[int]) -> set[int]:
     return found
 
 
+def is_lookup(condition: Expr | None, columns: frozenset[int]) -> bool:
+    """Whether every part of a condition is an equality of one side's column with the other side."""
+    return all(
+        isinstance(part, Apply)
+        and part.function in ("==", "<=>")
+        and any(
+            isinstance(own, Ref) and own.id in columns and not references(other) & columns
+            for own, other in (part.args, part.args[::-1])
+        )
+        for part in conjuncts(condition)
+    )
+
+
 def told_apart(
     condition: Expr | None, keys: Iterable[frozenset[int]], columns: frozenset[int]
 ) -> bool:

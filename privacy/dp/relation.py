@@ -17,7 +17,8 @@ from privacy.dp.facts import MAX_ROWS_PER_UNIT
 from privacy.dp.interval import Interval, check_overflow
 from privacy.dp.plan import Apply, Const, Expr, Group, Node, Ref, references
 from privacy.dp.predicate import merged_values
-from privacy.dp.textlength import check_searches, check_texts
+from privacy.dp.searches import Searches
+from privacy.dp.textlength import check_texts
 from privacy.dp.types import DataType, Value
 from privacy.errors import Refusal
 
@@ -58,13 +59,15 @@ class Private:
     """Public cap on the units of the domain."""
     origin: Mapping[int, tuple[Node, int]] = field(default_factory=dict)
     """For a column joined in from a public relation: that relation and its column."""
+    searches: Searches = field(default_factory=Searches, compare=False)
+    """One for all kinds of a question."""
 
     def check(self, *exprs: Expr) -> None:
         """Raise `Refusal` if a row could make a number, a text or a search in them too large."""
         for expr in exprs:
             check_overflow(expr, self.intervals)
         check_texts(exprs, self.lengths)
-        check_searches(exprs, self.lengths)
+        self.searches.add(exprs, self.lengths, self.rows)
 
     def product(self, columns: Iterable[int]) -> int | None:
         """Return how many value combinations the columns can take, or None if that is open."""
@@ -171,6 +174,27 @@ def check_growth(kind: Private, inputs: Iterable[Kind]) -> None:
             "(group by its id), or join on a column that is unique in the public table.",
             f"此步骤可能使一个受保护主体产生{number}行，上限为 {MAX_ROWS_PER_UNIT}。"
             "请先按主体标识聚合为每主体一行，或按公开表中唯一的列连接。",
+        )
+
+
+def check_pairs(left: int | None, right: int | None, *, by_equality: bool) -> None:
+    """Raise `Refusal` if a semi or an anti join could compare many pairs of one unit's rows.
+
+    Equalities alone are looked up; anything else is computed for pair after pair.
+    """
+    if by_equality:
+        return
+    pairs = None if left is None or right is None else left * right
+    if pairs is None or pairs > MAX_ROWS_PER_UNIT:
+        found = "any number of" if pairs is None else str(pairs)
+        number = "任意多" if pairs is None else str(pairs)
+        raise Refusal(
+            "TOO_LARGE",
+            f"This join could compare {found} pairs of rows for one protected unit; at most "
+            f"{MAX_ROWS_PER_UNIT} are allowed. Join by equality, or filter and aggregate each side "
+            "first.",
+            f"此连接可能为一个受保护主体比较{number}对行，上限为 {MAX_ROWS_PER_UNIT}。"
+            "请使用等值连接，或先分别筛选、聚合。",
         )
 
 

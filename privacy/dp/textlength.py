@@ -7,7 +7,6 @@ therefore bounded before anything is read, as integers are.
 
 from collections.abc import Callable, Iterable, Mapping
 
-from privacy.dp.patterns import check_steps
 from privacy.dp.plan import Apply, Const, Expr, Ref
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
@@ -56,27 +55,14 @@ def _check(total: int, most: int) -> None:
         )
 
 
-def check_carried(exprs: Iterable[Expr], lengths: Lengths) -> None:
+def check_carried(exprs: Iterable[Expr], lengths: Lengths, most: int = MAX_ROW_TEXT) -> None:
     """Raise `Refusal(TOO_LARGE)` if the texts that a step passes on could get too long together."""
-    _check(_texts(exprs, lengths), MAX_ROW_TEXT)
+    _check(_texts(exprs, lengths), most)
 
 
 def check_key_texts(exprs: Iterable[Expr], lengths: Lengths) -> None:
     """Raise `Refusal(TOO_LARGE)` if open keys could be long: each group present is held whole."""
     _check(_texts(exprs, lengths), MAX_KEY_TEXT)
-
-
-def check_searches(exprs: Iterable[Expr], lengths: Lengths) -> None:
-    """Raise `Refusal(TOO_LARGE)` if a regular expression could take long over one row's text."""
-    open_parts = list(exprs)
-    while open_parts:
-        part = open_parts.pop()
-        if isinstance(part, Apply):
-            open_parts.extend(part.args)
-            if part.function == "rlike":
-                text, pattern = part.args
-                if isinstance(pattern, Const) and isinstance(pattern.value, str):
-                    check_steps(pattern.value, longest(text, lengths))
 
 
 def longest(expr: Expr, lengths: Lengths) -> int:

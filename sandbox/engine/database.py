@@ -147,7 +147,7 @@ def _run(
         if most_bytes is None:
             return cursor.sql(statement).to_arrow_table()
         return _fetched(cursor.sql(statement).to_arrow_reader(BATCH_ROWS), most_bytes)
-    except (duckdb.Error, pa.ArrowException):
+    except (duckdb.Error, pa.ArrowException, OSError, MemoryError):
         if stopped.is_set():
             raise RunCancelled from None
         raise EngineFailure from None

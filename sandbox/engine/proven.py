@@ -66,6 +66,10 @@ def listed_values(expr: Scalar, bounded: Proven) -> frozenset[Value] | None:
         case Col(name=name) if name in bounded.domains:
             null = frozenset((None,)) if name in bounded.optional else frozenset[Value]()
             return bounded.domains[name] | null
+        case Call(function="cast", args=(inner,), type=DataType.INTEGER) if inner.type.is_integral:
+            # As a key has its own type: what does not fit is null, all else is itself.
+            listed = listed_values(inner, bounded)
+            return None if listed is None else frozenset(map(_fitting, listed))
         case Call(function="when" | "coalesce"):
             found = [listed_values(e, bounded) for e in _answers(expr)]
             if None not in found:
@@ -73,6 +77,10 @@ def listed_values(expr: Scalar, bounded: Proven) -> frozenset[Value] | None:
             return None
         case _:
             return frozenset((None, False, True)) if expr.type is DataType.BOOLEAN else None
+
+
+def _fitting(value: Value) -> Value:
+    return value if isinstance(value, int) and -(2**31) <= value < 2**31 else None
 
 
 def described(

@@ -42,6 +42,7 @@ from sandbox.engine.database import AnswerTooLarge, Database, frame_name, positi
 from sandbox.engine.folding import lower
 from sandbox.engine.memo import size_of
 from sandbox.engine.physical import Col, Scalar
+from sandbox.engine.publictext import check_public_texts
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import DUCKDB, Renderer
 from sandbox.engine.run import RunCancelled, TableSource
@@ -72,6 +73,9 @@ MAX_ANSWER_BYTES = 512_000_000
 
 MAX_SETTLED_ROWS = 1_000_000
 """Rows of a public side that is more than a filtered table: each engine is handed them."""
+
+MAX_SETTLED_BYTES = 100_000_000
+"""Of these rows: naming them by their digest takes some times that much memory."""
 
 _JOINS: Mapping[JoinKind, str] = {
     JoinKind.INNER: "INNER JOIN",
@@ -142,9 +146,10 @@ class PublicEngine:
 
     def run(self, node: Node) -> pa.Table:
         """Return all rows of a public plan: one column for each of `node.columns`, in order."""
-        known = self._frames
+        known, tables = self._frames, self._tables()
+        check_public_texts(node, lambda name: tables[name].facts, known)
         try:
-            compiler = _Compiler(self._tables(), known, self._database)
+            compiler = _Compiler(tables, known, self._database)
             rows = drive(compiler.rows(node))
             statement = compiler.final(rows, node)
         except RecursionError:
@@ -183,7 +188,7 @@ class PublicEngine:
         known = self._remembered(key)
         if not isinstance(known, _Settled):
             rows = self.run(Slice(node, MAX_SETTLED_ROWS + 1, 0))
-            if rows.num_rows > MAX_SETTLED_ROWS:
+            if rows.num_rows > MAX_SETTLED_ROWS or rows.nbytes > MAX_SETTLED_BYTES:
                 raise _too_many_rows()
             known = _Settled(*settled(node, rows))
             self._remember(key, known, known.rows)
@@ -481,9 +486,11 @@ class _Compiler:
 def _too_many_rows() -> Refusal:
     return Refusal(
         "TOO_LARGE",
-        f"The computed public side of a join has more than {MAX_SETTLED_ROWS} rows. Filter or "
-        "aggregate it first, or join the public table itself.",
-        f"连接的公开侧（经计算）超过 {MAX_SETTLED_ROWS} 行。请先筛选或聚合，或直接连接公开表。",
+        f"The computed public side of a join has more than {MAX_SETTLED_ROWS} rows or "
+        f"{MAX_SETTLED_BYTES // 10**6} MB. Filter or aggregate it first, take fewer columns, or "
+        "join the public table itself.",
+        f"连接的公开侧（经计算）超过 {MAX_SETTLED_ROWS} 行或 {MAX_SETTLED_BYTES // 10**6} MB。"
+        "请先筛选或聚合、减少列，或直接连接公开表。",
     )
 
 

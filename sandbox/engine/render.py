@@ -107,8 +107,8 @@ class Renderer:
     def statements(self, cells: Cells) -> Statements:
         """Return the SQL of a whole question."""
         body = self.relation(cells.child)
-        keys = [f"{self.scalar(e)} AS {n}" for n, e in cells.keys]
-        groups = [self.scalar(e) for _, e in cells.keys]
+        groups = [self._cell_key(e) for _, e in cells.keys]
+        keys = [f"{text} AS {n}" for (n, _), text in zip(cells.keys, groups, strict=True)]
         histograms = tuple(
             (name, self._histogram(body, keys, groups, buckets))
             for name, buckets in cells.histograms
@@ -118,6 +118,14 @@ class Renderer:
         totals = [f"{self._total(t, cells.unit)} AS {n}" for n, t in cells.totals]
         listed = ", ".join(keys + totals) or "COUNT(*) AS n"
         return Statements(f"SELECT {listed} FROM ({body}) AS t{_group_by(groups)}", histograms)
+
+    def _cell_key(self, key: Scalar) -> str:
+        """Return a key of an answer, null where a row's value did not fit its type.
+
+        The analysis proves that none does not; if it erred, no row may make the answer fail.
+        """
+        text = self.scalar(key)
+        return f"TRY_CAST({text} AS INTEGER)" if key.type is DataType.INTEGER else text
 
     def _histogram(self, body: str, keys: list[str], groups: list[str], buckets: Buckets) -> str:
         # The clamp makes every bucket valid; the outer bounds guard against a wrong `count`.

@@ -149,7 +149,11 @@ def gathered(
 def _typed(table: pa.Table, keys: tuple[str, ...], types: tuple[pa.DataType, ...]) -> pa.Table:
     wanted = dict(zip(keys, types, strict=True))
     fields = [pa.field(n, wanted.get(n, pa.int64())) for n in table.column_names]
-    columns = [table.column(f.name).cast(f.type) for f in fields]
+    columns = [
+        # Arrow casts nothing to the type of null, which a key of a literal null has.
+        pa.nulls(table.num_rows) if f.type == pa.null() else table.column(f.name).cast(f.type)
+        for f in fields
+    ]
     return pa.table(columns, schema=pa.schema(fields))
 
 

@@ -132,7 +132,7 @@ class Operation:
 
     def phase(self, name: str) -> None:
         """Enter a phase; raise CancelledError if there is no point in going on."""
-        if self._stopped:
+        if self.cancelled():
             raise CancelledError
         self._phase = max(self._phase, PHASES.index(name))
 
@@ -141,8 +141,16 @@ class Operation:
         self._answer_at = min(seconds, DEADLINE_SECONDS)
 
     def cancelled(self) -> bool:
-        """Return whether the client has cancelled or the time is over."""
-        return self._stopped
+        """Return whether the client has cancelled or the time is over.
+
+        The clock counts here as well as in the stream: a client that has left reads no stream.
+        """
+        return self._stopped or self._clock() - self._started >= self._deadline
+
+    @property
+    def _deadline(self) -> float:
+        """Seconds after the start at which it fails, unless it is ready by then."""
+        return DEADLINE_SECONDS if self._ready else self._answer_at or DEADLINE_SECONDS
 
     def run(self, body: Callable[["Operation"], Outcome]) -> None:
         """Execute, then publish the outcome when its time has come."""
@@ -235,8 +243,7 @@ class Operation:
 
         At the deadline the operation fails; before, it reports the phase now and then.
         """
-        strict = None if self._ready else self._answer_at
-        if elapsed >= (strict or DEADLINE_SECONDS):
+        if elapsed >= self._deadline:
             self._stopped = True
             self._finish(failed())
             return True

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ Context = Any
 
 MAX_PENDING: Final = 256
 """Executions of all users that run or wait for a thread."""
+MAX_OF_ONE: Final = 64
+"""Of one user, in all sessions together: half of the threads stay for the others."""
 LINGER_SECONDS: Final = 3.0
 MAX_TAGS: Final = 64
 MAX_KEYS: Final = 500
@@ -76,7 +79,7 @@ class Service:
         *,
         clock: Callable[[], float] = time.monotonic,
         grid: Grid | None = None,
-        workers: int = 64,
+        workers: int = 2 * MAX_OF_ONE,
         stream_seconds: float = STREAM_SECONDS,
     ) -> None:
         """Answer with `answering`, authenticate with `authority`, read SQL with `sql`.
@@ -89,7 +92,9 @@ class Service:
         self._analyzer = Analyzer(answering, sql)
         self._plans = PlanRunner(answering, sql)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="operation")
-        self._pending = threading.BoundedSemaphore(MAX_PENDING)
+        self._counting = threading.Lock()
+        self._pending: Counter[str] = Counter()
+        """Executions that run or wait for a thread, by user."""
 
     def close(self) -> None:
         """Stop taking executions; running ones end by themselves."""
@@ -208,22 +213,39 @@ class Service:
         operation, is_new = session.operations.begin(created)
         if is_new:
             self._submit(
-                operation, lambda running: self._plans.execute(caller, session, plan, running)
+                caller.account.user,
+                operation,
+                lambda running: self._plans.execute(caller, session, plan, running),
             )
         yield from operation.stream(None, context.is_active)
         if plan.command.HasField("ml_command"):
             _linger(context)
 
-    def _submit(self, operation: Operation, body: Callable[[Operation], Any]) -> None:
-        if not self._pending.acquire(blocking=False):
-            operation.interrupt()
-            raise Refusal(
-                "SERVICE_UNAVAILABLE",
-                "The lab is busy with other questions. Try again in a minute.",
-                "实验室正忙于其他问题，请稍后再试。",
-            )
+    def _submit(self, user: str, operation: Operation, body: Callable[[Operation], Any]) -> None:
+        with self._counting:
+            if self._pending[user] >= MAX_OF_ONE:
+                operation.interrupt()
+                raise Refusal(
+                    "SERVICE_UNAVAILABLE",
+                    f"{MAX_OF_ONE} of your questions are running or waiting. Wait for one, or call "
+                    "spark.interruptAll().",
+                    f"您已有 {MAX_OF_ONE} 个问题在运行或等待。请等待，或调用 "
+                    "spark.interruptAll()。",
+                )
+            if self._pending.total() >= MAX_PENDING:
+                operation.interrupt()
+                raise Refusal(
+                    "SERVICE_UNAVAILABLE",
+                    "The lab is busy with other questions. Try again in a minute.",
+                    "实验室正忙于其他问题，请稍后再试。",
+                )
+            self._pending[user] += 1
         future = self._pool.submit(operation.run, body)
-        future.add_done_callback(lambda _: self._pending.release())
+        future.add_done_callback(lambda _: self._done(user))
+
+    def _done(self, user: str) -> None:
+        with self._counting:
+            self._pending -= Counter((user,))
 
     def _reattach(self, scope: Scope, request: Fields, context: Context) -> Iterator[bytes]:
         _, session = _known(scope)

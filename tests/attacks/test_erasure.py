@@ -1,7 +1,6 @@
 """K18 for all that the marketplace keeps: nobody is named in its files, and erasure is for good."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from marketplace.releases import store as reservations
 from marketplace.services import Services
 from marketplace.settings import CEDAR, Settings
 from tests.support import catalogue as cataloguing
+from tests.support.databases import ON_POSTGRESQL, database_files, gather_statistics
 from tests.support.marketplace import TABLES, ask, item, made, make_home, parts
 
 ADMIN = Person("audit-admin", "bureau", ("audit-admin",), "en")
@@ -156,11 +156,13 @@ def key(market: Services) -> str:
 def holding(home: Path, word: bytes) -> list[str]:
     """Return the files of a home that hold a word, in any of the ways text is kept."""
     escaped = json.dumps(word.decode()).strip('"').encode() if word.isascii() else word
-    return [
-        str(f.relative_to(home))
-        for f in sorted(home.rglob("*"))
-        if f.is_file() and any(w in f.read_bytes() for w in {word, escaped})
-    ]
+    return [f.name for f in files(home) if any(w in f.read_bytes() for w in {word, escaped})]
+
+
+def files(home: Path) -> list[Path]:
+    """Return all files of a home, and of its database where that lies elsewhere."""
+    inside = [f for f in sorted(home.rglob("*")) if f.is_file()]
+    return [*inside, *(f for f in database_files(home) if f not in inside)]
 
 
 def test_no_file_of_a_home_names_anybody_or_holds_anybodys_words(
@@ -174,12 +176,12 @@ def test_every_text_column_of_every_table_is_free_of_names_and_words(
     market: Services, settings: Settings
 ) -> None:
     """The same by table, so that a new column with a name says which one it is."""
-    with sqlite3.connect(settings.home / "marketplace.db") as connection:
-        for table in db.metadata.tables:
-            for row in connection.execute(f'select * from "{table}"'):
+    with market.database.reading() as connection:
+        for table in db.metadata.tables.values():
+            for row in connection.execute(select(table)):
                 text = " ".join(str(v) for v in row)
                 for secret in (*SECRETS, "bureau-reviewer", "bureau-approver"):
-                    assert secret not in text, (table, secret)
+                    assert secret not in text, (table.name, secret)
 
 
 def test_who_is_known_reads_back_what_was_written(market: Services) -> None:
@@ -201,6 +203,7 @@ def test_who_is_known_reads_back_what_was_written(market: Services) -> None:
 def test_after_erasure_nothing_of_a_person_is_left_and_the_log_still_holds(
     market: Services, settings: Settings
 ) -> None:
+    gather_statistics(settings.home)
     before = market.log.head.checkpoint
     with market.database.reading() as connection:
         rows = [bytes(r.sealed) for r in connection.execute(select(people))]
@@ -228,8 +231,20 @@ def test_after_erasure_nothing_of_a_person_is_left_and_the_log_still_holds(
     assert recount(market.database).findings == ()
 
 
+def test_the_row_that_was_written_last_is_gone_too(market: Services, settings: Settings) -> None:
+    """No later row of its page moves into its place."""
+    with market.database.writing() as connection:
+        known = People(connection).enrol("zhuge-qiao")
+    with market.database.reading() as connection:
+        sealed = connection.execute(select(people.c.sealed).where(people.c.id == known))
+        row = bytes(sealed.scalar_one())
+    assert holding_bytes(settings.home, row)
+    market.openings.erase(ADMIN, GROUND, "zhuge-qiao")
+    assert holding_bytes(settings.home, row) == []
+
+
 def holding_bytes(home: Path, data: bytes) -> list[str]:
-    return [f.name for f in sorted(home.rglob("*")) if f.is_file() and data in f.read_bytes()]
+    return [f.name for f in files(home) if data in f.read_bytes()]
 
 
 def test_decisions_of_the_erased_are_made_again_alike(market: Services) -> None:
@@ -360,6 +375,7 @@ def test_pages_that_a_reader_holds_back_are_scrubbed_at_a_later_turn(
     assert market.database.scrub_again() == 0
 
 
+@pytest.mark.skipif(ON_POSTGRESQL, reason="no earlier version wrote there")
 def test_a_home_of_an_earlier_version_names_nobody_after_its_next_start(
     market: Services, settings: Settings
 ) -> None:

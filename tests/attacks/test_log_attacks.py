@@ -32,6 +32,7 @@ from marketplace.audit.verifier import (
 from marketplace.budgets.replay import replay
 from marketplace.errors import MarketplaceError
 from marketplace.releases.model import Made
+from tests.support.databases import database_copy, database_files
 from tests.support.logs import (
     NOW,
     append,
@@ -326,9 +327,8 @@ def test_k18_no_file_of_the_log_holds_what_was_asked_or_by_whom(tmp_path: Path) 
         for word in (secret, "91370200", "analyst", "tax_summary", digest("two")):
             assert word.encode() not in file.read_bytes(), (file, word)
     # Nor does the database, in a form that its thief could read or guess.
-    for file in (settings.home / "marketplace.db", settings.home / "marketplace.db-wal"):
-        if file.exists():
-            assert secret.encode() not in file.read_bytes()
+    for file in database_files(settings.home):
+        assert secret.encode() not in file.read_bytes()
 
 
 def test_k20_a_stolen_signing_key_does_not_make_a_witness_sign(tmp_path: Path) -> None:
@@ -470,14 +470,9 @@ def test_e17_a_database_that_was_put_back_does_not_start(tmp_path: Path) -> None
     settings = make_home(tmp_path / "home")
     with parts(settings) as market:
         record(market, "one")
-        with market.database.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        copy = tmp_path / "old.db"
-        shutil.copy(settings.home / "marketplace.db", copy)
+        put_back = database_copy(settings.home)
         record(market, "two")
-    for file in settings.home.glob("marketplace.db*"):
-        file.unlink()
-    shutil.copy(copy, settings.home / "marketplace.db")
+    put_back()
     with pytest.raises(LogDamagedError, match="put back to an older state"), parts(settings):
         pass
 

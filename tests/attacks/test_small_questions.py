@@ -113,6 +113,40 @@ def test_no_pattern_makes_one_text_take_long(pattern: str) -> None:
     assert judge(counted(q.Filter(TAX, short))).releases
 
 
+def test_many_patterns_count_together() -> None:
+    found = [call("rlike", name("note"), e.Literal(f"a.*{i}", STRING)) for i in range(8)]
+    question: q.Query = TAX
+    for each in found:
+        question = q.Filter(question, each)
+    assert refused(counted(question)).code == "TOO_LARGE"
+    sums = tuple(call("count_if", each) for each in found)
+    assert refused(q.Aggregate(TAX, (), sums)).code == "TOO_LARGE"
+    assert judge(counted(q.Filter(TAX, found[0]))).releases
+
+
+@pytest.mark.parametrize("kind", [q.JoinKind.SEMI, q.JoinKind.ANTI], ids=["semi", "anti"])
+def test_no_unit_decides_how_many_pairs_are_compared(kind: q.JoinKind) -> None:
+    public = q.ToNames(q.Frame(FRAME, (("k", STRING),)), ("region",))
+    inside = call("contains", name("note"), name("region"))
+    assert refused(counted(q.Join(TAX, public, kind, inside))).code == "TOO_LARGE"
+    looked_up = call("==", name("note"), name("region"))
+    assert judge(counted(q.Join(TAX, public, kind, looked_up))).releases
+    wide, other = exploding(TAX, "a"), exploding(TAX, "b")
+    same = call("==", name("uscc"), name("u"))
+    both = call("and", same, call("<", name("n"), name("m")))
+    assert refused(counted(q.Join(wide, other, kind, both))).code == "TOO_LARGE"
+    assert judge(counted(q.Join(wide, other, kind, same))).releases
+
+
+def exploding(child: q.Query, side: str) -> q.Query:
+    """Return 144 rows of each unit: under `uscc` and `n`, or under `u` and `m`."""
+    names = ("uscc", "n") if side == "a" else ("u", "m")
+    left = q.SubqueryAlias(child, "l")
+    right = q.Select(child, (name("uscc"), e.Alias(name("staff"), "more")))
+    joined = q.Join(left, right, q.JoinKind.INNER, using=("uscc",))
+    return q.ToNames(q.Select(joined, (name("uscc"), name("more"))), names)
+
+
 @pytest.mark.parametrize(
     "pattern", ["a.*b", "^a.*b.*c", "[0-9]{3}-[0-9]{4}", "(?:foo|bar|baz)", "^[a-z]{2,10}$", "汉?"]
 )
@@ -224,3 +258,26 @@ def test_a_key_made_from_the_unit_hides_behind_no_open_key() -> None:
 def test_what_counts_units_is_not_made_from_them() -> None:
     features = q.Aggregate(TAX, (name("uscc"),), (e.Alias(call("count", name("uscc")), "k"),))
     assert judge(counted(features, name("k"))).releases
+
+
+@pytest.mark.parametrize("value", [1e308, 1.7e308, -1e300])
+def test_numbers_beyond_any_sum_are_refused_not_crashed_on(value: float) -> None:
+    huge = e.Literal(value, DataType.DOUBLE)
+    for function in ("sum", "avg", "stddev"):
+        question = q.Aggregate(TAX, (), (call(function, huge),))
+        assert refused(question).code == "OVERFLOW_POSSIBLE"
+
+
+LARGEST = e.Literal(2**31 - 1, INTEGER)
+
+
+@pytest.mark.parametrize("digits", [-1, -3, -9])
+def test_no_rounded_number_leaves_its_type(digits: int) -> None:
+    """Only a unit of which something is true would have had it, and failed the answer."""
+    chosen = call("when", call(">", name("staff"), number(400)), LARGEST, number(1))
+    rounded = call("round", chosen, number(digits))
+    per_unit = q.Aggregate(TAX, (name("uscc"),), (e.Alias(call("max", rounded), "s"),))
+    assert refused(counted(per_unit, name("s"))).code == "OVERFLOW_POSSIBLE"
+    assert refused(counted(TAX, rounded)).code == "OVERFLOW_POSSIBLE"
+    fine = call("round", call("least", chosen, number(10**9)), number(-1))
+    assert judge(counted(TAX, fine)).releases

@@ -405,3 +405,32 @@ def test_one_asker_keeps_no_other_waiting() -> None:
         for each in busy:
             each.join(30)
     assert not any(each.is_alive() for each in busy)
+
+
+def grown(steps: int, times: int) -> Node:
+    """Return a frame whose text is repeated again and again."""
+    node, columns = frame()
+    found: Node = node
+    value: Expr = ref(columns["k"])
+    for _ in range(steps):
+        column = new_column("k", STRING)
+        found = Project(found, ((column, Apply("repeat", (value, number(times)), STRING)),))
+        value = ref(column)
+    return found
+
+
+def test_texts_that_grow_are_refused_before_they_are_made() -> None:
+    for node in (grown(2, 1000), grown(1, 2**31 - 1), grown(200, 2)):
+        with pytest.raises(Refusal, match="substring") as refusal:
+            engine().run(node)
+        assert refusal.value.code == "TOO_LARGE"
+        with pytest.raises(Refusal):
+            engine().run(counted_rows(node))
+    assert engine().run(grown(2, 100)).num_rows == TABLE.num_rows
+
+
+def test_a_computed_side_of_many_bytes_is_not_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public, "MAX_SETTLED_BYTES", 50_000)
+    assert engine().settled(grown(1, 100)) is not None
+    with pytest.raises(Refusal, match="MB"):
+        engine().settled(grown(1, 60_000))

@@ -19,10 +19,9 @@ from sqlalchemy import select
 from marketplace import db
 from marketplace.budgets.replay import replay
 from marketplace.identity.store import seed
-from marketplace.settings import Settings
 from tests.support.dying_gateway import POINTS
 from tests.support.homes import small_city
-from tests.support.marketplace import Running, parts, running
+from tests.support.marketplace import Running, parts, running, settings_of
 from tests.support.mutants import ROOT
 from tests.support.processes import free_port, stopped, wait_for_port
 
@@ -66,7 +65,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def market(home: Path) -> Iterator[Running]:
-    with running(Settings.of(home, {})) as server:
+    with running(settings_of(home)) as server:
         yield server
 
 
@@ -114,7 +113,7 @@ def test_a_killed_gateway_charges_before_it_answers(
     # Asked twice and answered from one release: the second time it is stored.
     assert len(sent) == 2
     assert len(set(sent)) == 1
-    with parts(Settings.of(home, {})) as books:
+    with parts(settings_of(home)) as books:
         assert replay(books.database).findings == ()
     # What had been committed is not paid again; what had not, was charged when it was reserved.
     paid = charged(home) - before
@@ -122,7 +121,7 @@ def test_a_killed_gateway_charges_before_it_answers(
 
 
 def charged(home: Path) -> int:
-    with parts(Settings.of(home, {})) as books, books.database.reading() as connection:
+    with parts(settings_of(home)) as books, books.database.reading() as connection:
         accounts = db.accounts.c
         row = connection.execute(
             select(accounts.spent_micro_rho).where(accounts.tenant == "demo-enterprise")

@@ -14,6 +14,7 @@ from marketplace.audit.published import LogDamagedError
 from marketplace.audit.verifier import Directory, Key, Trust, open_checkpoint, verify_log
 from marketplace.db import GROUP_SECONDS
 from marketplace.errors import MarketplaceError
+from tests.support.databases import database_url
 from tests.support.logs import append, entry, insert_entries, make_log, opened, signer
 
 KEY = Key.parse(note.vkey(signer()))
@@ -86,7 +87,7 @@ def test_a_log_that_knows_more_than_the_database_does_not_start(
 ) -> None:
     folder = make_log(tmp_path / "a", 300)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    database = db.open_database(f"sqlite:///{tmp_path / 'a' / 'marketplace.db'}")
+    database = db.open_database(database_url(tmp_path / "a"))
     with database.writing() as connection:
         connection.execute(damage)
     database.close()

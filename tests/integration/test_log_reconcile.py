@@ -12,6 +12,7 @@ from infra.cli import main
 from marketplace import db
 from marketplace.audit.reconcile import Report, reconcile
 from marketplace.services import Services
+from tests.support.databases import without_foreign_keys
 from tests.support.marketplace import SEEDED, TABLES, ask, item, made, make_home, parts
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -47,7 +48,7 @@ def test_reads_that_left_no_release_are_named(market: Services) -> None:
 
 def test_a_row_without_its_entry_is_missing(market: Services) -> None:
     with market.database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        without_foreign_keys(connection)
         connection.execute(delete(db.releases))
         connection.execute(delete(db.entries).where(db.entries.c.index == SEEDED))
         connection.commit()
@@ -66,8 +67,11 @@ def test_what_cannot_be_known_is_said_in_both_languages(market: Services) -> Non
     assert all(en and any("一" <= c <= "鿿" for c in zh) for en, zh in report(market).unknowable)
 
 
-def test_the_command_reports(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = make_home(tmp_path / "home")
+    monkeypatch.setenv("LAB_DATABASE_URL", settings.database_url)
     with parts(settings):
         pass
     assert main(["audit", "reconcile", "--home", str(settings.home), "--json"]) == 0

@@ -27,6 +27,7 @@ from marketplace.audit.verifier import (
 from marketplace.audit.witness import Witness, open_witness_keys
 from marketplace.audit.witnessing import Known, Witnessing, witnesses_from
 from marketplace.errors import MarketplaceError
+from tests.support.databases import database_copy
 from tests.support.logs import ROOT, append, insert_entries, opened, signer
 from tests.support.marketplace import SEEDED, free_port, make_home, running
 
@@ -191,12 +192,14 @@ def test_a_whole_home_that_was_put_back_is_stopped_by_its_witness(tmp_path: Path
         with opened(home) as (database, log):
             append(database)
         shutil.copytree(home, copy)
+        put_back = database_copy(home)
         with opened(home) as (database, log):
             append(database)
             known = [Known(url, keys(tmp_path))]
             assert Witnessing(log, known).submit() == 2
         shutil.rmtree(home)
         shutil.copytree(copy, home)
+        put_back()
         with opened(home) as (database, log):  # consistent in itself, so it starts
             assert Witnessing(log, known).submit() == 0
             with pytest.raises(MarketplaceError, match="put back to an older state") as caught:

@@ -1,6 +1,7 @@
 """Digital contracts over their whole life, the funnel, mail, and the replay of a draft."""
 
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -30,6 +31,7 @@ from marketplace.policy.book import PolicyBook
 from marketplace.policy.replay import replay
 from marketplace.services import Services
 from marketplace.settings import CEDAR, MailSettings, Settings
+from tests.support.databases import environment
 from tests.support.marketplace import COST, Clock, ask, item, make_home, parts
 from tests.support.processes import free_port
 
@@ -342,11 +344,13 @@ def test_a_draft_lists_just_the_decisions_that_it_would_flip(
     looser = looser.replace("resource.gradeRank > 4 }", 'context.purpose == "market-research" }')
     ask_file.write_text(looser)
     command = [sys.executable, "-m", "marketplace.policy", "replay", "--draft", str(draft)]
+    around = {**os.environ, **environment(settings.home)}
     done = subprocess.run(
         [*command, "--home", str(settings.home), "--since", "2026-11-01"],
         capture_output=True,
         text=True,
         check=False,
+        env=around,
     )
     assert done.returncode == 3, done.stderr
     lines = done.stdout.splitlines()
@@ -357,5 +361,6 @@ def test_a_draft_lists_just_the_decisions_that_it_would_flip(
         capture_output=True,
         text=True,
         check=False,
+        env=around,
     )
     assert (later.returncode, later.stdout[:2]) == (0, "0 ")

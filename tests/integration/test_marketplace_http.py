@@ -23,6 +23,7 @@ from marketplace.client import (
     SessionView,
     WantedItem,
 )
+from tests.support.databases import environment
 from tests.support.marketplace import (
     ALLOTMENT,
     COST,
@@ -196,6 +197,7 @@ def test_64_clients_never_overspend(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, **environment(settings.home)},
     )
     assert done.returncode == 0, done.stdout
     assert f"{covered} releases, 0 differences" in done.stdout
@@ -466,6 +468,8 @@ def test_a_credential_of_another_form_opens_nothing(server: Running, header: str
         ({"operation_id": "x" * 129}, "body.operation_id"),
         ({"items": []}, "body.items"),
         ({"tables": []}, "body.tables"),
+        ({"operation_id": "a\0b"}, "body"),
+        ({"tables": [{"name": "tax_summary", "version": "v\0"}]}, "body"),
     ],
 )
 def test_a_malformed_reservation_is_refused_without_repeating_it(
@@ -507,6 +511,30 @@ def test_a_release_that_would_cost_nothing_is_refused(
     headers = {"authorization": f"Bearer {gateway_token(server.settings)}"}
     answer = httpx.post(f"{server.url}/api/v1/reservations", json=body, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/access/requests/a%00b", 404),
+        ("GET", "/receipts/a%00b", 404),
+        ("GET", "/api/v1/access/drafts?table=%00", 404),
+        ("GET", f"/api/v1/access/requests/{'x' * 5_000}", 404),
+        ("GET", f"/api/v1/proofs/{10**30}", 404),
+        ("GET", f"/api/v1/log/proofs/{10**30}", 404),
+        ("POST", f"/api/v1/funnel/{'x' * 65}", 422),
+    ],
+    ids=["nul", "nul on a page", "nul in a query", "long", "no path", "large", "too long to keep"],
+)
+def test_an_address_that_names_nothing_is_refused_alike_on_every_database(
+    server: Running, method: str, path: str, status: int
+) -> None:
+    headers = {"authorization": f"Bearer {token(server.settings, 'operator')}"}
+    answer = httpx.request(
+        method, f"{server.url}{path}", json={"stage": "contacted"}, headers=headers
+    )
+    assert answer.status_code == status, answer.text
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
 def test_a_body_beyond_the_limit_is_not_read(server: Running) -> None:

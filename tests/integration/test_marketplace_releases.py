@@ -23,6 +23,7 @@ from marketplace.releases.model import Made, Reservation, State
 from marketplace.services import Services
 from marketplace.settings import Settings
 from privacy.dp.budget import Budget
+from tests.support.databases import ON_POSTGRESQL, without_foreign_keys
 from tests.support.marketplace import (
     ALLOTMENT,
     COST,
@@ -486,7 +487,7 @@ def test_the_marketplace_does_not_start_over(settings: Settings, damage: object,
     with parts(settings) as market:
         recorded(market, "one")
         with market.database.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            without_foreign_keys(connection)
             connection.execute(damage)  # type: ignore[call-overload]
             connection.commit()
         found = replay(market.database).findings
@@ -547,9 +548,14 @@ def test_a_grant_revoked_while_the_answer_is_computed_releases_nothing(market: S
 
 
 def test_the_database_is_durable_and_serialises_writers(market: Services) -> None:
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    shown = "PRAGMA"
+    if ON_POSTGRESQL:
+        wanted = {"fsync": "on", "synchronous_commit": "on", "transaction_read_only": "on"}
+        shown = "SHOW"
     with market.database.reading() as connection:
-        for pragma, wanted in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
-            assert connection.execute(text(f"PRAGMA {pragma}")).scalar_one() == wanted
+        for name, value in wanted.items():
+            assert connection.execute(text(f"{shown} {name}")).scalar_one() == value
 
 
 def test_two_processes_over_one_file_neither_overspend_nor_trip(settings: Settings) -> None:

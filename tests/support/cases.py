@@ -36,6 +36,9 @@ CAPPED = "least(vat_sales, 2000000D)"
 CASES = {
     # relations
     "count by key": lambda s: firms(s).groupBy("district_code").count(),
+    "literal keys": lambda s: (
+        firms(s).groupBy(F.lit(None).alias("a"), F.lit("x").alias("b")).agg(n())
+    ),
     "global count": lambda s: firms(s).agg(n()),
     "filter": lambda s: by_district(firms(s).filter(F.col("biz_status") == "存续"), n()),
     "filter by sql text": lambda s: by_district(

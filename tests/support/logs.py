@@ -15,6 +15,7 @@ from marketplace.audit import store, tree
 from marketplace.audit.entry import Event
 from marketplace.audit.note import Ed25519Signer, Signer
 from marketplace.audit.published import Log
+from tests.support.databases import database_url
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ORIGIN = "log.example/test"
@@ -34,7 +35,7 @@ def entry(index: int) -> bytes:
 def opened(home: Path, signers: Sequence[Signer] = ()) -> Iterator[tuple[db.Database, Log]]:
     """Open the database and the log of a home, as a start of the service does."""
     home.mkdir(exist_ok=True)
-    database = db.open_database(f"sqlite:///{home / 'marketplace.db'}")
+    database = db.open_database(database_url(home))
     try:
         log = Log(database, home / "log", signers or (signer(),), lambda: NOW)
         database.publisher = log

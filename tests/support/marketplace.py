@@ -31,6 +31,7 @@ from marketplace.releases.model import Ask, Item, Made
 from marketplace.services import Services
 from marketplace.settings import Settings
 from privacy.dp.budget import Budget
+from tests.support.databases import environment
 
 TABLES = {"tax_summary": "v1"}
 SEEDED = 5
@@ -89,7 +90,12 @@ def make_home(path: Path, policy: str = POLICY) -> Settings:
     (path / "audit-keys").mkdir(mode=0o700, exist_ok=True)
     (path / "audit-keys" / "subjects.pem").write_bytes(subjects_key())
     (path / "budgets.yaml").write_text(policy, encoding="utf-8")
-    return Settings.of(path, {})
+    return settings_of(path)
+
+
+def settings_of(home: Path) -> Settings:
+    """Return the settings of a home whose users are seeded already."""
+    return Settings.of(home, environment(home))
 
 
 def token(settings: Settings, user: str) -> str:
@@ -218,7 +224,12 @@ def running(settings: Settings, program: Path | None = None) -> Iterator[Running
     start = ["-P", "-m", "marketplace"] if program is None else [str(program)]
     command = [sys.executable, *start, "--home", str(settings.home), "--port", str(port)]
     root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, cwd=root)
+    around = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "LAB_DATABASE_URL": settings.database_url,
+    }
+    process = subprocess.Popen(command, env=around, cwd=root)
     try:
         _wait_until_ready(process, port)
         yield Running(settings, port, process)

@@ -157,8 +157,9 @@ def _literal_text(literal: Literal) -> str:
             return f"{value}L"
         case DataType.DOUBLE:
             return f"{value!r}D"
-        case DataType.NULL:
-            return "NULL"
+        case DataType.NULL | DataType.BOOLEAN:
+            # Spark reads `NULL - x` and `x - False` as names with a hyphen.
+            return "(NULL)" if value is None else f"({value})"
         case _:
             return str(value)
 

@@ -618,3 +618,17 @@ def test_a_literal_on_the_left_compares_the_other_way_round() -> None:
     tax = scan("tax")
     node = Where(tax.node, Apply("<", (number(202502), tax["period"]), BOOLEAN))
     check(compiled(node, [tax["period"]]), Claim(10, 10, 1, {"m0": (0, 1)}))
+
+
+def test_whole_numbers_that_a_condition_chooses_are_as_few_as_its_answers() -> None:
+    """Keys are cast to their own type; the cast changes none of the listed values."""
+    tax = scan("tax")
+    early = Apply("<=", (tax["period"], number(202506)), BOOLEAN)
+    half = Apply("when", (early, number(1), number(2)), INTEGER)
+    key, total = new_column("half", INTEGER), new_column("total", LONG)
+    count = AggregateCall(AggregateKind.COUNT_ROWS)
+    keys = ((tax.node.columns[0], tax["uscc"]), (key, half))
+    plan = compiled(Group(tax.node, keys, ((total, count),)))
+    claim = Claim(2, 1, 2, {"m0": (0, 1)})
+    check(plan, claim)
+    refuses(plan, replace(claim, rows_per_unit=1), "rows of one unit")

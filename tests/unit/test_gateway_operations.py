@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from privacy.errors import Refusal
-from sandbox.gateway.operations import DEADLINE_SECONDS, Grid, Operation, Outcome, Timing
+from sandbox.gateway.operations import (
+    DEADLINE_SECONDS,
+    CancelledError,
+    Grid,
+    Operation,
+    Outcome,
+    Timing,
+)
 from sandbox.gateway.respond import complete_response
 from tests.support.gateway import (
     AbortedError,
@@ -325,3 +332,23 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_question_that_nobody_listens_to_is_stopped_in_time() -> None:
+    now = [0.0]
+    left = operation(lambda: now[0])
+    assert not left.cancelled()
+    now[0] = DEADLINE_SECONDS
+    assert left.cancelled()
+    with pytest.raises(CancelledError):
+        left.phase("compute")
+
+
+def test_with_strict_time_work_stops_when_its_answer_was_due() -> None:
+    now = [0.0]
+    strict = operation(lambda: now[0])
+    strict.answer_at(4.0)
+    now[0] = 3.9
+    assert not strict.cancelled()
+    now[0] = 4.0
+    assert strict.cancelled()

@@ -1,6 +1,7 @@
 """A real marketplace process whose clock runs as far ahead as the file `HOME/clock-days` says."""
 
 import argparse
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def main() -> None:
         days = int(ahead.read_text()) if ahead.exists() else 0
         return datetime.now(UTC) + timedelta(days=days)
 
-    services = assemble(Settings.of(given.home, {}), clock=clock)
+    services = assemble(Settings.of(given.home, os.environ), clock=clock)
     uvicorn.run(build(services), host="127.0.0.1", port=given.port, log_level="warning")
 
 

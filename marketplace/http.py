@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, model_validator
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, InternalError, OperationalError
 from starlette.exceptions import HTTPException
 
 from marketplace.errors import STATUS, AccessDeniedError, MarketplaceError
@@ -170,6 +170,7 @@ HANDLERS = {
     RequestValidationError: malformed,
     HTTPException: unrouted,
     OperationalError: unwritable,
+    InternalError: unwritable,  # as PostgreSQL's driver names the end of a session that was silent
     DataError: unkeepable,
 }
 

@@ -79,6 +79,14 @@ class Desk:
             raise AccessDeniedError(made)
         return made
 
+    def oversees(self, person: Person) -> bool:
+        """Whether policy lets a person see what all organisations do."""
+        try:
+            self.decide(person, "oversee", "Lab", "lab", {})
+        except AccessDeniedError:
+            return False
+        return True
+
     def enter(
         self,
         connection: Connection,

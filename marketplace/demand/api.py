@@ -8,8 +8,6 @@ from pydantic import Field
 from marketplace.demand.model import Barrier, Rejection, Satisfaction, State, Step, Wanted
 from marketplace.demand.service import Shown
 from marketplace.http import Caller, Here, StrictBody
-from marketplace.identity.model import Person
-from marketplace.services import Services
 
 router = APIRouter(tags=["demands"])
 
@@ -46,26 +44,26 @@ def submit(body: DemandBody, here: Here, caller: Caller) -> dict[str, Any]:
     """Write a demand; open ones with a title like it are named, so that one can follow them."""
     wanted = Wanted(body.title, body.need, body.purpose, body.lane, body.table, body.provider)
     made, like = here.demands.submit(caller, wanted)
-    return _shown(here, caller, made) | {"like": [_shown(here, caller, s) for s in like]}
+    return _shown(made) | {"like": [_shown(s) for s in like]}
 
 
 @router.get("/demands")
 def demands(here: Here, caller: Caller, state: State | None = None) -> list[dict[str, Any]]:
     """Return the demand board, newest first, all or those in one state."""
     board = here.demands.board(caller)
-    return [_shown(here, caller, s) for s in board if state in (None, s.demand.state)]
+    return [_shown(s) for s in board if state in (None, s.demand.state)]
 
 
 @router.get("/demands/satisfaction")
-def satisfaction(here: Here, caller: Caller) -> dict[str, Any]:
+def satisfaction(here: Here, _caller: Caller) -> dict[str, Any]:
     """Return the demand satisfaction rate with its denominator and the demands behind it."""
-    return _rate(here.demands.satisfaction(caller))
+    return _rate(here.demands.satisfaction())
 
 
 @router.get("/demands/{demand_id}")
 def demand(demand_id: Id, here: Here, caller: Caller) -> dict[str, Any]:
     """Return one demand with its steps."""
-    return _shown(here, caller, here.demands.one(caller, demand_id))
+    return _shown(here.demands.one(caller, demand_id))
 
 
 @router.post("/demands/{demand_id}/{step}")
@@ -79,11 +77,11 @@ def take(demand_id: Id, step: Step, body: StepBody, here: Here, caller: Caller) 
         "repeats": body.repeats,
         "comment": body.comment,
     }
-    return _shown(here, caller, here.demands.take(caller, demand_id, step, **stated))
+    return _shown(here.demands.take(caller, demand_id, step, **stated))
 
 
-def _shown(here: Services, caller: Person, shown: Shown) -> dict[str, Any]:
-    d, named = shown.demand, here.demands.sees_names(caller, shown.demand)
+def _shown(shown: Shown) -> dict[str, Any]:
+    d, named = shown.demand, shown.named
     return {
         "id": d.id,
         "state": d.state.value,

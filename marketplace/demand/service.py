@@ -17,7 +17,6 @@ from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.policy.model import Decision
 
-OVERSEERS = frozenset({"reviewer", "approver", "operator", "auditor", "audit-admin"})
 MOST_LIKE = 5
 """Demands named as like a new one."""
 
@@ -48,6 +47,8 @@ class Shown:
     demand: Demand
     due: Due | None
     overdue: bool
+    named: bool
+    """Whether the reader sees who demands and what is said: the two sides do, and overseers."""
 
 
 class Demands:
@@ -73,7 +74,7 @@ class Demands:
         except MarketplaceError as denial:
             self._desk.refuse(person, "demand", wanted.table, denial)
             raise
-        return self._shown(demand), self._like(wanted, others)
+        return self._shown(demand, named=True), self._like(person, wanted, others)
 
     def take(self, person: Person, demand_id: str, step: Step, **stated: str) -> Shown:
         """Take one step; `stated` is what the step has to say."""
@@ -95,29 +96,25 @@ class Demands:
         except MarketplaceError as denial:
             self._desk.refuse(person, step.value, demand_id, denial)
             raise
-        return self._shown(demand)
+        return self._shown(demand, named=True)
 
     def board(self, person: Person) -> list[Shown]:
         """Return all demands, newest first: who asks for the same should see that it is asked."""
-        del person
         with self._desk.database.reading() as connection:
-            return [self._shown(d) for d in store.everything(connection)]
+            return self._for(person, store.everything(connection))
 
     def one(self, person: Person, demand_id: str) -> Shown:
         """Return one demand."""
-        found = [s for s in self.board(person) if s.demand.id == demand_id]
-        if not found:
+        with self._desk.database.reading() as connection:
+            found = store.get(connection, demand_id)
+        if found is None:
             raise not_found()
-        return found[0]
+        return self._for(person, [found])[0]
 
-    def sees_names(self, person: Person, demand: Demand) -> bool:
-        """Whether the caller sees who demands and what is said: the two sides, and overseers."""
-        concerned = person.tenant in (demand.tenant, demand.provider)
-        return concerned or bool(OVERSEERS & set(person.roles))
-
-    def satisfaction(self, person: Person) -> Satisfaction:
+    def satisfaction(self) -> Satisfaction:
         """Return the rate that leaders report, with the demands behind each number."""
-        demands = [s.demand for s in self.board(person)]
+        with self._desk.database.reading() as connection:
+            demands = store.everything(connection)
         return model.satisfaction(
             demands, self._rules.calendar, self._rules.days, self._desk.clock()
         )
@@ -187,19 +184,26 @@ class Demands:
     def _is_granted(self, connection: Connection, demand: Demand) -> bool:
         now, table = int(self._desk.clock().timestamp()), demand.table
         held = grant_store.best(connection, demand.tenant, [table], now).get(table)
-        if held is None or held.state == grant_store.REVOKED:
-            return False
-        return held.grant.starts <= now < held.grant.ends
+        return held is not None and held.state == grant_store.ACTIVE and held.grant.is_live(now)
 
-    def _like(self, wanted: Wanted, others: list[Demand]) -> tuple[Shown, ...]:
+    def _like(self, person: Person, wanted: Wanted, others: list[Demand]) -> tuple[Shown, ...]:
         rated = [(model.likeness(wanted.title, d.wanted.title), d) for d in others]
         near = [(how, d) for how, d in rated if how >= self._rules.likeness]
         near.sort(key=lambda pair: (-pair[0], pair[1].id))
-        return tuple(self._shown(d) for _, d in near[:MOST_LIKE])
+        return tuple(self._for(person, [d for _, d in near[:MOST_LIKE]]))
 
-    def _shown(self, demand: Demand) -> Shown:
+    def _for(self, person: Person, demands: list[Demand]) -> list[Shown]:
+        """Return demands as a person may see them."""
+        sees_all = self._desk.oversees(person)
+        return [
+            self._shown(d, named=sees_all or person.tenant in (d.tenant, d.provider))
+            for d in demands
+        ]
+
+    def _shown(self, demand: Demand, *, named: bool) -> Shown:
         due = demand.due(self._rules.calendar, self._rules.days)
-        return Shown(demand, due, due is not None and due.at <= self._desk.clock())
+        overdue = due is not None and due.at <= self._desk.clock()
+        return Shown(demand, due, overdue, named)
 
     def _permit(self, person: Person, action: str, provider: str, *, own: bool) -> Decision:
         return self._desk.decide(person, action, "Lab", "lab", {"own": own, "provider": provider})

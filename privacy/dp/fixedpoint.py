@@ -97,7 +97,8 @@ def _fixed(bound: float, scale: int, *, up: bool) -> int:
     """Return a bound in fixed point: the nearest integer if it is that decimal, else outward."""
     exact: float = bound * 10**scale
     if abs(exact) >= EXACT:
-        return int(Fraction(bound) * 10**scale)
+        whole = Fraction(bound) * Fraction(10) ** scale
+        return math.ceil(whole) if up else math.floor(whole)
     nearest = round(exact)
     if math.isclose(exact, nearest, rel_tol=1e-12, abs_tol=1e-9):
         return nearest

@@ -26,7 +26,7 @@ def public_join(
     `node` is an inner or a left join; the side that is not `public` is of kind `private`.
     """
     keeps_unmatched = node.kind is JoinKind.LEFT
-    public_ids = {c.id for c in public.columns}
+    public_ids = frozenset(c.id for c in public.columns)
     matched = tuple(sorted(equated(node.condition, public_ids)))
     fan_out = max(data.multiplicity(public, matched), 1)
     if fan_out > MAX_MULTIPLICITY:
@@ -42,7 +42,7 @@ def public_join(
     follows_unit = fan_out == 1 and (condition_ids - public_ids) <= private.constant
     public_intervals = _intervals(public, data)
     public_values = _values(public, data, keeps_unmatched=keeps_unmatched)
-    lengths = {**private.lengths, **_lengths(public, frozenset(public_ids), data)}
+    lengths = {**private.lengths, **_lengths(public, public_ids, data)}
     rows = None if private.rows is None else private.rows * fan_out
     if node.condition is not None:
         replace(private, lengths=lengths, rows=rows).check(node.condition)
@@ -53,7 +53,7 @@ def public_join(
         keys=private.keys if fan_out == 1 else frozenset(),
         values={**private.values, **public_values},
         intervals={**private.intervals, **public_intervals},
-        constant=private.constant | (frozenset(public_ids) if follows_unit else frozenset()),
+        constant=private.constant | (public_ids if follows_unit else frozenset()),
         origin={**private.origin, **{i: (public, i) for i in public_ids}},
         scales={**private.scales, **{c.id: 0 for c in public.columns if c.type.is_integral}},
     )
@@ -190,8 +190,8 @@ def _less(a: int | None, b: int | None) -> int | None:
 
 def check_filtering(node: JoinOn, private: Private, public: Node, data: PublicData) -> None:
     """Raise `Refusal` unless a semi or anti join with settled public rows computes safely."""
-    columns = {c.id for c in public.columns}
-    by_equality = is_lookup(node.condition, frozenset(columns))
+    columns = frozenset(c.id for c in public.columns)
+    by_equality = is_lookup(node.condition, columns)
     met = 1
     if not by_equality:
         met = max(data.multiplicity(public, tuple(sorted(equated(node.condition, columns)))), 1)

@@ -119,33 +119,17 @@ _HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def equated(condition: Expr | None, public_ids: set[int]) -> set[int]:
-    """Return the public columns that the condition makes equal to something of the private side."""
-    found: set[int] = set()
-    for part in conjuncts(condition):
-        if isinstance(part, Apply) and part.function in ("==", "<=>"):
-            a, b = part.args
-            for public, other in ((a, b), (b, a)):
-                if (
-                    isinstance(public, Ref)
-                    and public.id in public_ids
-                    and not references(other) & public_ids
-                ):
-                    found.add(public.id)
-    return found
+_EITHER = frozenset({"==", "<=>"})
+
+
+def equated(condition: Expr | None, columns: frozenset[int]) -> frozenset[int]:
+    """Return which columns of one side the condition makes equal to something of the other."""
+    return frozenset[int]().union(*(_given(part, columns) for part in conjuncts(condition)))
 
 
 def is_lookup(condition: Expr | None, columns: frozenset[int]) -> bool:
     """Whether every part of a condition is an equality of one side's column with the other side."""
-    return all(
-        isinstance(part, Apply)
-        and part.function in ("==", "<=>")
-        and any(
-            isinstance(own, Ref) and own.id in columns and not references(other) & columns
-            for own, other in (part.args, part.args[::-1])
-        )
-        for part in conjuncts(condition)
-    )
+    return all(_given(part, columns) for part in conjuncts(condition))
 
 
 def told_apart(
@@ -156,20 +140,31 @@ def told_apart(
     It is so if every column of one of that side's unique keys equals something of the other side:
     by `==`, which no null satisfies, and not for doubles, of which two stored ones may be equal.
     """
-    given: set[int] = set()
-    for part in conjuncts(condition):
-        if not (isinstance(part, Apply) and part.function == "=="):
-            continue
-        a, b = part.args
-        for own, other in ((a, b), (b, a)):
-            if (
-                isinstance(own, Ref)
-                and own.id in columns
-                and own.type is not DataType.DOUBLE
-                and not references(other) & columns
-            ):
-                given.add(own.id)
+    exact = (
+        _given(part, columns, frozenset({"=="}), doubles=False) for part in conjuncts(condition)
+    )
+    given = frozenset[int]().union(*exact)
     return any(key <= given for key in keys)
+
+
+def _given(
+    part: Expr,
+    columns: frozenset[int],
+    functions: frozenset[str] = _EITHER,
+    *,
+    doubles: bool = True,
+) -> frozenset[int]:
+    """Return the columns of one side that this conjunct equates with what the other side says."""
+    if not (isinstance(part, Apply) and part.function in functions):
+        return frozenset()
+    return frozenset(
+        own.id
+        for own, other in (part.args, part.args[::-1])
+        if isinstance(own, Ref)
+        and own.id in columns
+        and (doubles or own.type is not DataType.DOUBLE)
+        and not references(other) & columns
+    )
 
 
 def equates(part: Expr, left: frozenset[int], right: frozenset[int]) -> bool:

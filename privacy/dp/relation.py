@@ -40,6 +40,8 @@ class Private:
     """Columns made from the unit id, those in `units` among them: no released group is theirs."""
     rows: int | None
     """B: at most this many rows of one unit; None means no bound is proven."""
+    searches: Searches = field(compare=False)
+    """One for all kinds of a question."""
     keys: frozenset[frozenset[int]] = frozenset()
     """Live unique keys without the unit: at most one row of a unit for each of their values."""
     sizes: Mapping[int, int] = field(default_factory=dict)
@@ -59,8 +61,6 @@ class Private:
     """Public cap on the units of the domain."""
     origin: Mapping[int, tuple[Node, int]] = field(default_factory=dict)
     """For a column joined in from a public relation: that relation and its column."""
-    searches: Searches = field(default_factory=Searches, compare=False)
-    """One for all kinds of a question."""
 
     def check(self, *exprs: Expr) -> None:
         """Raise `Refusal` if a row could make a number, a text or a search in them too large."""

@@ -1,7 +1,7 @@
-"""How much work one unit's rows can make beside what their number says: searches and comparisons.
+"""How long regular expressions can search one unit's texts, over a whole question.
 
-A text that keeps an engine busy, or rows that are compared in pairs, would tell of a unit by how
-long a run takes. Both are bounded from contracts, over a whole question.
+A text that keeps an engine busy would tell of its unit by how long a run takes, so the steps are
+bounded from contracts before a row is read.
 """
 
 from collections.abc import Iterable

@@ -77,7 +77,7 @@ def _recount(ready: Prepared, settled: PublicEngine, claim: Claim) -> None:
             claimed = claim.public_multiplicities.get(first)
             if ready.public.get(first) is not side or claimed is None:
                 continue  # Private, or refused by the certificate.
-            keys = equated(node.condition, {c.id for c in side.columns})
+            keys = equated(node.condition, frozenset(c.id for c in side.columns))
             found = settled.multiplicity(side, tuple(sorted(keys)))
             if found > max(claimed, 1):
                 raise above("rows of a public side that one private row meets", found, claimed)

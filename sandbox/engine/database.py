@@ -18,8 +18,9 @@ from sandbox.engine.memo import Memo
 from sandbox.engine.run import EngineFailure, RunCancelled, TableSource, watched
 from sandbox.engine.turns import Turn, Turns
 
-BATCH_ROWS = 100_000
-"""Rows fetched at once where an answer's size is limited."""
+BATCH_ROWS = 2_048
+"""Rows fetched at once where an answer's size is limited: as many as DuckDB computes at once, so
+that no batch is much larger than the limit."""
 
 _SAFE = re.compile(r"[a-z0-9]+", re.ASCII)
 

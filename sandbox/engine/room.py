@@ -5,7 +5,7 @@ embedded engine answers from the first second.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -23,12 +23,15 @@ from sandbox.engine.prepare import check_supported
 from sandbox.engine.public import PublicEngine
 from sandbox.engine.run import Cancelled, EngineFailure, TableSource
 from sandbox.engine.spark import SparkEngine
-from sandbox.engine.turns import Turn
+from sandbox.engine.turns import Turn, Turns
 from sandbox.lake.catalogue import Lake
 
 DUCKDB, SPARK = "duckdb", "spark"
 EMBEDDED_ROWS = 200_000_000
 """Largest number of rows, by contract caps, that the embedded engine takes without being told."""
+
+EMBEDDED_PLACES = 4
+"""Private questions that the embedded engine runs at once; one asker has all but one of them."""
 
 PUBLIC_SECONDS = 60.0
 """Running time of one question's public parts; it touches nobody's privacy, only others' turns."""
@@ -55,6 +58,7 @@ class EngineRoom:
     embedded: DuckDbEngine
     spark: SparkEngine | None
     embedded_rows: int = EMBEDDED_ROWS
+    turns: Turns = field(default_factory=lambda: Turns(EMBEDDED_PLACES + 1, EMBEDDED_PLACES - 1))
 
     def choose(self, plans: tuple[ReleasePlan, ...], facts: PublicFacts, forced: str | None) -> str:
         """Return `duckdb` or `spark`: what the session forces, else by contract caps."""
@@ -80,6 +84,7 @@ class EngineRoom:
         plan: ReleasePlan,
         facts: PublicFacts,
         frames: Mapping[str, pa.Table],
+        asker: str,
         cancelled: Callable[[], bool],
     ) -> Callable[[], Exact]:
         """Certify the compiled plan; the function returned runs it to exact bounded integers."""
@@ -95,7 +100,14 @@ class EngineRoom:
             frames=frames,
             cancelled=cancelled,
         )
-        return lambda: run().exact()
+
+        def exact() -> Exact:
+            if engine != DUCKDB:
+                return run().exact()
+            with self.turns.place(Turn(asker, cancelled)):
+                return run().exact()
+
+        return exact
 
     def public(
         self,

@@ -56,7 +56,8 @@ class Turn:
 class Turns:
     """Places for what runs at once: a number in all, and of each asker no more than `each`.
 
-    One place is never an asker's: what the lab does by itself, with no asker named, finds it.
+    Of several places one is never an asker's: what the lab does by itself, with no asker named,
+    finds it.
     """
 
     def __init__(self, most: int, each: int) -> None:
@@ -87,4 +88,4 @@ class Turns:
         if not asker:
             return running >= self._most
         own = self._running[asker]
-        return own >= self._each or running - self._running[""] >= self._most - 1
+        return own >= self._each or running - self._running[""] >= max(self._most - 1, 1)

@@ -76,6 +76,7 @@ class Engines(Protocol):
         plan: ReleasePlan,
         facts: PublicFacts,
         frames: Mapping[str, pa.Table],
+        asker: str,
         cancelled: Callable[[], bool],
     ) -> Callable[[], Exact]:
         """Check the certificate of the compiled plan, reading no private row.
@@ -242,6 +243,7 @@ class Executor:
                     plan,
                     judged.facts,
                     judged.runner.frames,
+                    asker.user,
                     operation.cancelled,
                 )
 

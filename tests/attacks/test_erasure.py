@@ -27,7 +27,7 @@ from marketplace.releases import store as reservations
 from marketplace.services import Services
 from marketplace.settings import CEDAR, Settings
 from tests.support import catalogue as cataloguing
-from tests.support.databases import ON_POSTGRESQL, database_files, gather_statistics
+from tests.support.databases import ON_POSTGRESQL, contents, database_files, gather_statistics
 from tests.support.marketplace import TABLES, ask, item, made, make_home, parts
 
 ADMIN = Person("audit-admin", "bureau", ("audit-admin",), "en")
@@ -156,7 +156,7 @@ def key(market: Services) -> str:
 def holding(home: Path, word: bytes) -> list[str]:
     """Return the files of a home that hold a word, in any of the ways text is kept."""
     escaped = json.dumps(word.decode()).strip('"').encode() if word.isascii() else word
-    return [f.name for f in files(home) if any(w in f.read_bytes() for w in {word, escaped})]
+    return [f.name for f in files(home) if any(w in contents(f) for w in {word, escaped})]
 
 
 def files(home: Path) -> list[Path]:
@@ -244,7 +244,7 @@ def test_the_row_that_was_written_last_is_gone_too(market: Services, settings: S
 
 
 def holding_bytes(home: Path, data: bytes) -> list[str]:
-    return [f.name for f in files(home) if data in f.read_bytes()]
+    return [f.name for f in files(home) if data in contents(f)]
 
 
 def test_decisions_of_the_erased_are_made_again_alike(market: Services) -> None:

@@ -32,7 +32,7 @@ from marketplace.audit.verifier import (
 from marketplace.budgets.replay import replay
 from marketplace.errors import MarketplaceError
 from marketplace.releases.model import Made
-from tests.support.databases import database_copy, database_files
+from tests.support.databases import contents, database_copy, database_files
 from tests.support.logs import (
     NOW,
     append,
@@ -328,7 +328,7 @@ def test_k18_no_file_of_the_log_holds_what_was_asked_or_by_whom(tmp_path: Path) 
             assert word.encode() not in file.read_bytes(), (file, word)
     # Nor does the database, in a form that its thief could read or guess.
     for file in database_files(settings.home):
-        assert secret.encode() not in file.read_bytes()
+        assert secret.encode() not in contents(file)
 
 
 def test_k20_a_stolen_signing_key_does_not_make_a_witness_sign(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_nothing_is_delivered_without_a_grant(market: Services) -> None:
     demands.take(PEOPLE["operator"], name, Step.DISPATCH, **STATED[Step.DISPATCH])
     demands.take(PEOPLE["tax-provider"], name, Step.MATCH, **STATED[Step.MATCH])
     assert code_of(demands.take, PEOPLE["tax-provider"], name, Step.DELIVER) == "NOT_GRANTED"
-    assert demands.satisfaction(PEOPLE["regulator"]).rate == "0.00"
+    assert demands.satisfaction().rate == "0.00"
 
 
 def test_a_provider_matches_tables_of_its_own_only(market: Services) -> None:
@@ -224,7 +224,7 @@ def test_erasure_takes_words_and_names_and_leaves_the_way(market: Services) -> N
     assert (left.wanted.title, left.wanted.need) == (store.ERASED, store.ERASED)
     assert left.user != "analyst"
     assert [s.step for s in left.steps] == [Step.SUBMIT, Step.DISPATCH, Step.MATCH]
-    assert market.demands.satisfaction(PEOPLE["regulator"]).unmet == (name,)
+    assert market.demands.satisfaction().unmet == (name,)
 
 
 def test_no_name_and_no_word_stands_in_the_files(market: Services, home: Settings) -> None:

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from privacy.dp.release import release
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
 from sandbox.engine.claim import CertificateError
-from sandbox.engine.room import EngineRoom, LakeTables
+from sandbox.engine.room import EMBEDDED_PLACES, EngineRoom, LakeTables
 from sandbox.engine.run import EngineFailure, RunCancelled
+from sandbox.engine.turns import Turn
 from sandbox.gateway.__main__ import engine_room
 from sandbox.gateway.answering import Asker
 from sandbox.gateway.execute import Executor
@@ -190,6 +192,22 @@ def test_two_sessions_with_one_operation_id_get_one_answer_for_one_charge(lab: L
     assert spent > 0
     lab.ask(Operation(operation_id))
     assert lab.spent == spent
+
+
+def test_no_asker_has_all_places_of_the_embedded_engine(lab: Lab) -> None:
+    """Three run at once, a fourth waits, and another asker's question passes it."""
+    room = lab.engines._room
+    with ExitStack() as held:
+        for _ in range(EMBEDDED_PLACES - 1):
+            held.enter_context(room.turns.place(Turn("analyst")))
+        waiting = threading.Thread(target=lab.ask, args=(Operation(str(uuid.uuid4())),))
+        waiting.start()
+        waiting.join(1)
+        assert waiting.is_alive()
+        with room.turns.place(Turn("somebody-else", seconds=60)):
+            assert waiting.is_alive()
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 def test_the_marketplace_learns_which_fields_a_question_uses(lab: Lab) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InternalError
 
 from marketplace import db
 from marketplace.dialects import DatabaseRefusedError, PostgreSQL, dialect_of
+from marketplace.http import HANDLERS
 from tests.support.postgres import Server, server
 
 KILLS = 20 if os.environ.get("LAB_FULL") == "1" else 2
@@ -92,8 +93,9 @@ def test_a_writer_that_falls_silent_loses_the_lock(postgres: Server) -> None:
                 connection.execute(insert(db.versions).values(table="lost", version="v"))
                 time.sleep(1)
 
-        with pytest.raises(DBAPIError):
+        with pytest.raises(DBAPIError) as caught:
             fall_silent()
+        assert isinstance(caught.value, tuple(HANDLERS)), "a caller over HTTP gets 503"
         write(other, "a")
         write(silent, "b")
         assert written(silent) == {"a", "b"}

@@ -38,6 +38,17 @@ def database_files(home: Path) -> list[Path]:
     return [f for f in sorted((server().data / "base").rglob("*")) if f.is_file()]
 
 
+def contents(file: Path) -> bytes:
+    """Return what a listed file holds: nothing where the server deleted it since."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        # A server rebuilds its caches and drops old relations while it serves others.
+        if not ON_POSTGRESQL:
+            raise
+        return b""
+
+
 def gather_statistics(home: Path) -> None:
     """Let the database look at its rows, as it does by itself after a while."""
     if ON_POSTGRESQL:

@@ -55,9 +55,10 @@ class DyingRoom:
         plan: ReleasePlan,
         facts: PublicFacts,
         frames: Mapping[str, pa.Table],
+        asker: str,
         cancelled: Callable[[], bool],
     ) -> Callable[[], Exact]:
-        run = self._room.prepare(engine, plan, facts, frames, cancelled)
+        run = self._room.prepare(engine, plan, facts, frames, asker, cancelled)
 
         def dying() -> Exact:
             reached("gateway.before_compute")

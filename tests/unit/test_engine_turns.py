@@ -40,6 +40,10 @@ def test_the_labs_own_work_takes_no_place_from_askers_below_the_total() -> None:
     assert list(full(Turns(3, 1), "", "a", "b", "")) == [False, False, False, True]
 
 
+def test_a_single_place_is_everybodys() -> None:
+    assert list(full(Turns(1, 1), "a", "b", "")) == [False, True, True]
+
+
 def test_a_place_given_back_goes_to_who_waits() -> None:
     turns, entered = Turns(2, 1), threading.Event()
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    bindparam,
     insert,
     or_,
     select,
@@ -54,6 +55,24 @@ stops = Table(
     Column("lifted", String(32)),
     Column("lifted_by", String(64), comment="opaque id"),
     Index("stops_in_force", "lifted", "scope", "target"),
+)
+
+# Every paid question runs these, so they are put together once.
+_GRANTS = (
+    select(grants)
+    .where(
+        grants.c.tenant == bindparam("holder"),
+        grants.c.table.in_(bindparam("wanted", expanding=True)),
+    )
+    .order_by(grants.c.ends.desc(), grants.c.id)
+)
+_STOPPED = select(stops.c.scope, stops.c.target).where(
+    stops.c.lifted.is_(None),
+    or_(
+        stops.c.scope == LAB,
+        and_(stops.c.scope == TENANT, stops.c.target == bindparam("holder")),
+        and_(stops.c.scope == TABLE, stops.c.target.in_(bindparam("wanted", expanding=True))),
+    ),
 )
 
 
@@ -125,10 +144,7 @@ def of_tables(connection: Connection, tables: list[str]) -> list[Held]:
 
 def best(connection: Connection, tenant: str, tables: list[str], now: int) -> dict[str, Held]:
     """Return for each table the grant that decides: a live one if any, else the latest to end."""
-    c = grants.c
-    rows = connection.execute(
-        select(grants).where(c.tenant == tenant, c.table.in_(tables)).order_by(c.ends.desc(), c.id)
-    )
+    rows = connection.execute(_GRANTS, {"holder": tenant, "wanted": tables})
     found: dict[str, Held] = {}
     for held in filter(None, map(_held, rows)):
         before = found.get(held.grant.table)
@@ -198,17 +214,7 @@ def all_stops(connection: Connection) -> list[Stop]:
 
 def stopped(connection: Connection, tenant: str, tables: list[str]) -> frozenset[str]:
     """Return which of some tables are closed to a tenant by a stop in force."""
-    c = stops.c
-    rows = connection.execute(
-        select(c.scope, c.target).where(
-            c.lifted.is_(None),
-            or_(
-                c.scope == LAB,
-                and_(c.scope == TENANT, c.target == tenant),
-                and_(c.scope == TABLE, c.target.in_(tables)),
-            ),
-        )
-    ).all()
+    rows = connection.execute(_STOPPED, {"holder": tenant, "wanted": tables}).all()
     if any(r.scope != TABLE for r in rows):
         return frozenset(tables)
     return frozenset(r.target for r in rows)

@@ -11,7 +11,17 @@ import secrets
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Column, Connection, LargeBinary, String, Table, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+)
 
 from marketplace import db
 from marketplace.audit.store import vault
@@ -25,6 +35,11 @@ people = Table(
     Column("tag", String(64), nullable=False, unique=True, comment="keyed hash of the name"),
     Column("sealed", LargeBinary, nullable=False, comment="key and name, for the service"),
 )
+
+
+# Every decision runs these, so they are put together once.
+_BY_TAG = select(people.c.id).where(people.c.tag == bindparam("wanted"))
+_SEALED = select(people.c.sealed).where(people.c.id == bindparam("wanted"))
 
 
 class NoKeysError(Exception):
@@ -60,8 +75,8 @@ class People:
         if nameless != name and self._look_up(nameless) is None:
             return nameless  # written back as it was read
         if name not in self._ids:
-            wanted = select(people.c.id).where(people.c.tag == self._keys().person_tag(name))
-            self._ids[name] = self._connection.execute(wanted).scalar_one_or_none()
+            wanted = {"wanted": self._keys().person_tag(name)}
+            self._ids[name] = self._connection.execute(_BY_TAG, wanted).scalar_one_or_none()
         return self._ids[name]
 
     def name(self, person_id: str) -> str:
@@ -114,8 +129,7 @@ class People:
 
     def _look_up(self, person_id: str) -> tuple[bytes, str] | None:
         if person_id not in self._known:
-            wanted = select(people.c.sealed).where(people.c.id == person_id)
-            sealed = self._connection.execute(wanted).scalar_one_or_none()
+            sealed = self._connection.execute(_SEALED, {"wanted": person_id}).scalar_one_or_none()
             self._known[person_id] = None if sealed is None else self._open(person_id, sealed)
         return self._known[person_id]
 

@@ -1,6 +1,8 @@
 """The ledger's accounts in the database: charged and refunded only inside a write transaction."""
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from marketplace import db
 from marketplace.budgets.model import BudgetPolicy, DomainPolicy
@@ -12,25 +14,23 @@ COHORT = ""
 """Tenant name of the account that holds a cohort's own cap."""
 
 
-def charge_tenant(connection: Connection, policy: BudgetPolicy, tenant: str, item: Item) -> None:
-    """Spend an item's cost from the tenant's own allotment in every cohort, or raise.
+def charge_tenant(
+    connection: Connection, policy: BudgetPolicy, tenant: str, items: Sequence[Item]
+) -> None:
+    """Spend the items' cost from the tenant's own allotment in every cohort, or raise.
 
     This comes before `charge_cohorts`: a denial must not tell what others have spent (C.24).
     """
-    domain = domain_of(policy, item.domain)
-    for cohort in sorted(item.cohorts):
-        _spend(connection, domain, cohort, tenant, item.cost)
+    _spend(connection, policy, tenant, items)
 
 
-def charge_cohorts(connection: Connection, policy: BudgetPolicy, item: Item) -> None:
-    """Spend an item's cost from the cap of every cohort.
+def charge_cohorts(connection: Connection, policy: BudgetPolicy, items: Sequence[Item]) -> None:
+    """Spend the items' cost from the cap of every cohort.
 
     Allotments sum to at most the cap, so after `charge_tenant` this fails only if the ledger is
     wrong; then the transaction ends without an answer.
     """
-    domain = domain_of(policy, item.domain)
-    for cohort in sorted(item.cohorts):
-        _spend(connection, domain, cohort, COHORT, item.cost)
+    _spend(connection, policy, COHORT, items)
 
 
 def refund(connection: Connection, item: Item, tenant: str) -> None:
@@ -82,6 +82,23 @@ def domain_of(policy: BudgetPolicy, name: str) -> DomainPolicy:
     return domain
 
 
+_account_rows = db.accounts.c
+# Every paid question runs these, so they are put together once.
+_ACCOUNTS = select(db.accounts).where(
+    _account_rows.tenant == bindparam("holder"),
+    _account_rows.domain.in_(bindparam("domains", expanding=True)),
+)
+_OPEN = insert(db.accounts)
+_SPENT = (
+    update(db.accounts)
+    .where(
+        _account_rows.domain == bindparam("in_domain"),
+        _account_rows.cohort == bindparam("of_cohort"),
+        _account_rows.tenant == bindparam("by"),
+    )
+    .values(spent_micro_rho=bindparam("micro_rho"), spent_delta_1e12=bindparam("delta"))
+)
+
 Account = tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]
 
 
@@ -113,30 +130,52 @@ def _write(connection: Connection, here: Account, spent: Budget) -> None:
 
 
 def _spend(
-    connection: Connection, domain: DomainPolicy, cohort: int, holder: str, cost: Budget
+    connection: Connection, policy: BudgetPolicy, holder: str, items: Sequence[Item]
 ) -> None:
-    here = _account(domain.domain, cohort, holder)
-    found = _read(connection, here)
-    cap = domain.cap if holder == COHORT else domain.allotments.get(holder, Budget(0))
-    spent = Budget(0)
-    if found is None:
-        connection.execute(
-            insert(db.accounts).values(
-                domain=domain.domain,
-                cohort=cohort,
-                tenant=holder,
-                cap_micro_rho=cap.micro_rho,
-                cap_delta_1e12=cap.delta_1e12,
-                spent_micro_rho=0,
-                spent_delta_1e12=0,
-            )
+    """Spend what all items cost together from each account of a holder, or raise."""
+    costs: dict[tuple[str, int], Budget] = {}
+    for item in items:
+        for cohort in item.cohorts:
+            here = item.domain, cohort
+            costs[here] = costs.get(here, Budget(0)) + item.cost
+    if not costs:
+        return
+    domains = {name: domain_of(policy, name) for name in sorted({d for d, _ in costs})}
+    asked = {"holder": holder, "domains": [*domains]}
+    known = {
+        (r.domain, r.cohort): (
+            Budget(r.cap_micro_rho, r.cap_delta_1e12),
+            Budget(r.spent_micro_rho, r.spent_delta_1e12),
         )
-    else:
-        cap, spent = found
-    after = spent + cost
-    if not cap.covers(after):
-        raise _exhausted(domain.domain, cohort, cost, cap - spent)
-    _write(connection, here, after)
+        for r in connection.execute(_ACCOUNTS, asked)
+    }
+    opened, spent = [], []
+    for (name, cohort), cost in sorted(costs.items()):
+        domain = domains[name]
+        full = domain.cap if holder == COHORT else domain.allotments.get(holder, Budget(0))
+        cap, before = known.get((name, cohort), (full, Budget(0)))
+        after = before + cost
+        if not cap.covers(after):
+            raise _exhausted(name, cohort, cost, cap - before)
+        if (name, cohort) in known:
+            place = {"in_domain": name, "of_cohort": cohort, "by": holder}
+            spent.append({**place, "micro_rho": after.micro_rho, "delta": after.delta_1e12})
+        else:
+            opened.append(
+                {
+                    "domain": name,
+                    "cohort": cohort,
+                    "tenant": holder,
+                    "cap_micro_rho": cap.micro_rho,
+                    "cap_delta_1e12": cap.delta_1e12,
+                    "spent_micro_rho": after.micro_rho,
+                    "spent_delta_1e12": after.delta_1e12,
+                }
+            )
+    if opened:
+        connection.execute(_OPEN, opened)
+    if spent:
+        connection.execute(_SPENT, spent)
 
 
 def _exhausted(domain: str, cohort: int, cost: Budget, rest: Budget) -> MarketplaceError:

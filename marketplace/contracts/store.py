@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    bindparam,
     delete,
     insert,
     select,
@@ -58,6 +59,21 @@ stages = Table(
     Index("tenant_stages_by_stage", "stage"),
 )
 
+# Every paid question runs these, so they are put together once.
+_OF_TENANT = (
+    select(contracts)
+    .where(contracts.c.tenant == bindparam("wanted"))
+    .order_by(contracts.c.created.desc(), contracts.c.id)
+)
+_USE = (
+    update(contracts)
+    .where(contracts.c.id == bindparam("used"))
+    .values(
+        calls_used=contracts.c.calls_used + 1,
+        micro_rho_used=contracts.c.micro_rho_used + bindparam("price"),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Reached:
@@ -96,10 +112,8 @@ def get(connection: Connection, contract_id: str) -> Contract | None:
 
 def of_tenant(connection: Connection, tenant: str) -> list[Contract]:
     """Return a tenant's contracts, newest first."""
-    c, people = contracts.c, People(connection)
-    rows = connection.execute(
-        select(contracts).where(c.tenant == tenant).order_by(c.created.desc(), c.id)
-    )
+    people = People(connection)
+    rows = connection.execute(_OF_TENANT, {"wanted": tenant})
     return [_contract(people, r) for r in rows]
 
 
@@ -112,20 +126,14 @@ def everything(connection: Connection) -> list[Contract]:
 
 def use(connection: Connection, ids: Iterable[str], reservation_id: str, micro_rho: int) -> None:
     """Count one question, and its price, for each of some contracts."""
-    for contract_id in sorted(ids):
-        connection.execute(
-            update(contracts)
-            .where(contracts.c.id == contract_id)
-            .values(
-                calls_used=contracts.c.calls_used + 1,
-                micro_rho_used=contracts.c.micro_rho_used + micro_rho,
-            )
-        )
-        connection.execute(
-            insert(uses).values(
-                reservation_id=reservation_id, contract_id=contract_id, micro_rho=micro_rho
-            )
-        )
+    used = [{"used": contract_id, "price": micro_rho} for contract_id in sorted(ids)]
+    if used:
+        connection.execute(_USE, used)
+        rows = [
+            {"reservation_id": reservation_id, "contract_id": u["used"], "micro_rho": micro_rho}
+            for u in used
+        ]
+        connection.execute(insert(uses), rows)
 
 
 def unuse(connection: Connection, reservation_id: str) -> None:

@@ -234,11 +234,9 @@ class Releases:
         policy = self._policy()
         store.report_versions(connection, ask.tables)
         new = [i for i in ask.items if stored[i.digest] is None]
-        for item in new:
-            ledger.charge_tenant(connection, policy, ask.tenant, item)
+        ledger.charge_tenant(connection, policy, ask.tenant, new)
         self._reached("reserve.tenant_charged")
-        for item in new:
-            ledger.charge_cohorts(connection, policy, item)
+        ledger.charge_cohorts(connection, policy, new)
         self._reached("reserve.cohort_charged")
         now = self._clock()
         made = Reservation(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from marketplace import db
 from marketplace.audit.people import People
@@ -64,6 +64,57 @@ class StoredRelease:
     created: str
 
 
+# Every paid question runs these, so they are put together once.
+_reservation_rows, _release_rows, _item_rows = db.reservations.c, db.releases.c, db.items.c
+_RESERVATION = select(db.reservations).where(_reservation_rows.id == bindparam("wanted"))
+_OPERATION = select(db.reservations).where(
+    _reservation_rows.tenant == bindparam("asker"),
+    _reservation_rows.operation_id == bindparam("operation"),
+)
+_ITEMS = (
+    select(db.items)
+    .where(_item_rows.reservation_id.in_(bindparam("wanted", expanding=True)))
+    .order_by(_item_rows.reservation_id, _item_rows.position)
+)
+_STORED = (
+    select(_release_rows.id)
+    .where(
+        _release_rows.tenant == bindparam("asker"),
+        _release_rows.digest == bindparam("question"),
+        _release_rows.mechanism == bindparam("by"),
+        _release_rows.micro_rho >= bindparam("least"),
+    )
+    .order_by(_release_rows.micro_rho.desc(), _release_rows.id)
+    .limit(1)
+)
+_CLOSE = (
+    update(db.reservations)
+    .where(_reservation_rows.id == bindparam("closed"))
+    .values(state=bindparam("now"), receipt_id=bindparam("receipt"))
+)
+_ANSWERED = (
+    update(db.items)
+    .where(
+        _item_rows.reservation_id == bindparam("waiting"), _item_rows.position == bindparam("at")
+    )
+    .values(release_id=bindparam("made"))
+)
+_LOGGED = (
+    select(*[c for c in db.releases.c if c.name != "answer"])
+    .where(
+        _release_rows.tenant == bindparam("asker"),
+        _release_rows.id.in_(bindparam("wanted", expanding=True)),
+    )
+    .order_by(_release_rows.entry_index)
+)
+_ANSWER = select(_release_rows.answer, _release_rows.entry_index).where(
+    _release_rows.id == bindparam("wanted"), _release_rows.tenant == bindparam("asker")
+)
+_VERSIONS = select(db.versions.c.table, db.versions.c.version).where(
+    db.versions.c.table.in_(bindparam("wanted", expanding=True))
+)
+
+
 def add_reservation(
     connection: Connection,
     ask: Ask,
@@ -78,21 +129,22 @@ def add_reservation(
     people = People(connection)
     user = people.enrol(ask.user)
     connection.execute(
-        insert(db.reservations).values(
-            id=reservation_id,
-            tenant=ask.tenant,
-            operation_id=ask.operation_id,
-            user=user,
-            plan_digest=ask.plan_digest,
-            purpose=people.seal(user, _place(reservation_id), ask.purpose),
-            epsilon=ask.epsilon,
-            fencing_token=fencing_token,
-            attempts=1,
-            state=State.RECORDED if receipt_id else State.OPEN,
-            tables=json.dumps(ask.tables, sort_keys=True),
-            receipt_id=receipt_id,
-            created=created,
-        )
+        insert(db.reservations),
+        {
+            "id": reservation_id,
+            "tenant": ask.tenant,
+            "operation_id": ask.operation_id,
+            "user": user,
+            "plan_digest": ask.plan_digest,
+            "purpose": people.seal(user, _place(reservation_id), ask.purpose),
+            "epsilon": ask.epsilon,
+            "fencing_token": fencing_token,
+            "attempts": 1,
+            "state": State.RECORDED if receipt_id else State.OPEN,
+            "tables": json.dumps(ask.tables, sort_keys=True),
+            "receipt_id": receipt_id,
+            "created": created,
+        },
     )
     connection.execute(
         insert(db.items),
@@ -116,19 +168,14 @@ def add_reservation(
 
 def reservation(connection: Connection, reservation_id: str) -> StoredReservation | None:
     """Return a reservation."""
-    found = connection.execute(
-        select(db.reservations).where(db.reservations.c.id == reservation_id)
-    ).first()
+    found = connection.execute(_RESERVATION, {"wanted": reservation_id}).first()
     return None if found is None else _reservation(People(connection), found)
 
 
 def operation(connection: Connection, tenant: str, operation_id: str) -> StoredReservation | None:
     """Return the reservation of a tenant's operation; other tenants' ids are other operations."""
-    found = connection.execute(
-        select(db.reservations).where(
-            db.reservations.c.tenant == tenant, db.reservations.c.operation_id == operation_id
-        )
-    ).first()
+    asked = {"asker": tenant, "operation": operation_id}
+    found = connection.execute(_OPERATION, asked).first()
     return None if found is None else _reservation(People(connection), found)
 
 
@@ -145,11 +192,8 @@ def close(
     connection: Connection, reservation_id: str, state: State, receipt_id: str | None = None
 ) -> None:
     """Move a reservation out of `open`."""
-    connection.execute(
-        update(db.reservations)
-        .where(db.reservations.c.id == reservation_id)
-        .values(state=state, receipt_id=receipt_id)
-    )
+    closed = {"closed": reservation_id, "now": state, "receipt": receipt_id}
+    connection.execute(_CLOSE, closed)
 
 
 def items(connection: Connection, reservation_id: str) -> list[StoredItem]:
@@ -160,12 +204,7 @@ def items(connection: Connection, reservation_id: str) -> list[StoredItem]:
 def items_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[StoredItem]]:
     """Return the releases of several reservations."""
     found: dict[str, list[StoredItem]] = defaultdict(list)
-    rows = connection.execute(
-        select(db.items)
-        .where(db.items.c.reservation_id.in_(list(ids)))
-        .order_by(db.items.c.reservation_id, db.items.c.position)
-    )
-    for r in rows:
+    for r in connection.execute(_ITEMS, {"wanted": list(ids)}):
         item = Item(
             r.digest,
             r.domain,
@@ -179,18 +218,13 @@ def items_of(connection: Connection, ids: Iterable[str]) -> dict[str, list[Store
 
 def find_stored(connection: Connection, tenant: str, item: Item) -> str | None:
     """Return a tenant's release of this question at this price or a better one, if any."""
-    release = db.releases.c
-    row = connection.execute(
-        select(release.id)
-        .where(
-            release.tenant == tenant,
-            release.digest == item.digest,
-            release.mechanism == item.mechanism,
-            release.micro_rho >= item.cost.micro_rho,
-        )
-        .order_by(release.micro_rho.desc(), release.id)
-        .limit(1)
-    ).first()
+    asked = {
+        "asker": tenant,
+        "question": item.digest,
+        "by": item.mechanism,
+        "least": item.cost.micro_rho,
+    }
+    row = connection.execute(_STORED, asked).first()
     return None if row is None else str(row[0])
 
 
@@ -206,36 +240,29 @@ def add_release(
 ) -> None:
     """Write a release with its bytes, and tell its item."""
     connection.execute(
-        insert(db.releases).values(
-            id=release_id,
-            tenant=held.tenant,
-            digest=item.item.digest,
-            mechanism=item.item.mechanism,
-            micro_rho=item.item.cost.micro_rho,
-            delta_1e12=item.item.cost.delta_1e12,
-            draws=made.draws,
-            sha256=made.sha256,
-            answer=made.answer,
-            tables=json.dumps(held.tables, sort_keys=True),
-            entry_index=entry_index,
-            created=created,
-        )
+        insert(db.releases),
+        {
+            "id": release_id,
+            "tenant": held.tenant,
+            "digest": item.item.digest,
+            "mechanism": item.item.mechanism,
+            "micro_rho": item.item.cost.micro_rho,
+            "delta_1e12": item.item.cost.delta_1e12,
+            "draws": made.draws,
+            "sha256": made.sha256,
+            "answer": made.answer,
+            "tables": json.dumps(held.tables, sort_keys=True),
+            "entry_index": entry_index,
+            "created": created,
+        },
     )
-    connection.execute(
-        update(db.items)
-        .where(db.items.c.reservation_id == held.id, db.items.c.position == item.position)
-        .values(release_id=release_id)
-    )
+    answered = {"waiting": held.id, "at": item.position, "made": release_id}
+    connection.execute(_ANSWERED, answered)
 
 
 def releases(connection: Connection, tenant: str, ids: Iterable[str]) -> list[StoredRelease]:
     """Return a tenant's releases by id, oldest entry first, without their bytes."""
-    columns = [c for c in db.releases.c if c.name != "answer"]
-    rows = connection.execute(
-        select(*columns)
-        .where(db.releases.c.tenant == tenant, db.releases.c.id.in_(list(ids)))
-        .order_by(db.releases.c.entry_index)
-    )
+    rows = connection.execute(_LOGGED, {"asker": tenant, "wanted": list(ids)})
     return [
         StoredRelease(
             r.id,
@@ -254,11 +281,7 @@ def releases(connection: Connection, tenant: str, ids: Iterable[str]) -> list[St
 
 def answer(connection: Connection, tenant: str, release_id: str) -> tuple[bytes, int] | None:
     """Return the committed bytes of a tenant's release and its log entry, if there is one."""
-    row = connection.execute(
-        select(db.releases.c.answer, db.releases.c.entry_index).where(
-            db.releases.c.id == release_id, db.releases.c.tenant == tenant
-        )
-    ).first()
+    row = connection.execute(_ANSWER, {"wanted": release_id, "asker": tenant}).first()
     return None if row is None else (bytes(row[0]), row[1])
 
 
@@ -290,22 +313,23 @@ def history(connection: Connection, tenant: str, user: str, most: int) -> list[S
 
 def report_versions(connection: Connection, tables: Mapping[str, str]) -> None:
     """Remember the data version that the gateway now sees of each table."""
+    known = _versions(connection, tables)
     for table, version in sorted(tables.items()):
-        here = db.versions.c.table == table
-        known = connection.execute(select(db.versions.c.version).where(here)).first()
-        if known is None:
-            connection.execute(insert(db.versions).values(table=table, version=version))
-        elif known[0] != version:
+        if table not in known:
+            connection.execute(insert(db.versions), {"table": table, "version": version})
+        elif known[table] != version:
+            here = db.versions.c.table == table
             connection.execute(update(db.versions).where(here).values(version=version))
 
 
 def are_current(connection: Connection, tables: Mapping[str, str]) -> bool:
     """Whether no newer version of any of these tables was reported."""
-    version = db.versions.c
-    rows = connection.execute(
-        select(version.table, version.version).where(version.table.in_(list(tables)))
-    )
-    return {r[0]: r[1] for r in rows} == dict(tables)
+    return _versions(connection, tables) == dict(tables)
+
+
+def _versions(connection: Connection, tables: Iterable[str]) -> dict[str, str]:
+    rows = connection.execute(_VERSIONS, {"wanted": list(tables)})
+    return {r.table: r.version for r in rows}
 
 
 def hide_earlier(connection: Connection) -> int:

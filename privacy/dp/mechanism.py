@@ -71,6 +71,14 @@ def add_gaussian(values: Sequence[int], scale: float) -> list[int]:
     return [int(v) for v in _gaussian(scale)(list(values))]
 
 
+def added(values: Sequence[int], noise: Sequence[int]) -> list[int]:
+    """Return the sums, kept within 64 bits as OpenDP keeps those of `add_gaussian`.
+
+    A discrete Gaussian drawn on zeros and added here is distributed as one drawn on `values`.
+    """
+    return [min(max(v + z, -(2**63)), 2**63 - 1) for v, z in zip(values, noise, strict=True)]
+
+
 def selection_scale(sensitivity: int, micro_rho: int, cells: int) -> float:
     """Return the noisy-max scale at which a unit's `cells` selections cost at most this rho."""
     granted = math.nextafter(micro_rho / MICRO / cells, 0.0)

@@ -18,6 +18,7 @@ from privacy.dp.mechanism import (
     LIBRARY,
     VERSIONS,
     add_gaussian,
+    added,
     gaussian_scale,
     select_largest,
     selection_scale,
@@ -106,64 +107,94 @@ def half_widths(plan: ReleasePlan, priced: Sequence[PricedDraw]) -> list[float |
     return result
 
 
+Gaussian = Callable[[Sequence[int], float], list[int]]
+Select = Callable[[Sequence[int], float], int]
+
+
+class Noising:
+    """The noise of one release, of which all that needs no data is drawn at once.
+
+    Gaussian noise does not depend on what it is added to, so for declared keys it can be drawn
+    beside the engine's work. Open keys and quantiles draw when the exact values are there.
+    """
+
+    def __init__(
+        self,
+        plan: ReleasePlan,
+        micro_rho: int,
+        gaussian: Gaussian = add_gaussian,
+        select: Select = select_largest,
+    ) -> None:
+        """Price the release at `micro_rho` in total, and draw for its declared keys."""
+        self._plan, self._priced = plan, price(plan, micro_rho)
+        self._gaussian, self._select = gaussian, select
+        self._drawn = {
+            index: gaussian([0] * len(plan.cells), item.scale)
+            for index, item in enumerate(self._priced)
+            if plan.cells is not None and item.draw.mechanism == "gaussian"
+        }
+        self._is_used = False
+
+    def __call__(self, exact: Exact) -> Release:
+        """Return the answer, sorted by key; once, since noise used twice tells a difference."""
+        if self._is_used:
+            raise AssertionError("this noise was used for an answer before")
+        self._is_used = True
+        plan, parameters = self._plan, [p.parameters for p in self._priced]
+        known: dict[int, list[int]] = {}
+        if plan.cells is not None:
+            keys = list(plan.cells)
+        else:
+            if plan.support is None:
+                raise AssertionError("open keys always count their units")
+            support = self._priced[plan.support]
+            keys, known[plan.support] = _selected(plan, support, exact, self._gaussian, parameters)
+        for index in range(len(self._priced)):
+            if index not in known:
+                known[index] = self._noised(index, keys, exact)
+        values: list[tuple[Value, ...]] = []
+        widths: list[tuple[float | None, ...]] = []
+        for output in plan.outputs:
+            column, width = _derived(output, [known[d] for d in output.draws], self._priced)
+            values.append(tuple(_typed(v, output.column.type) for v in column))
+            widths.append(tuple(width))
+        return Release(tuple(keys), tuple(values), tuple(widths), tuple(parameters))
+
+    def _noised(self, index: int, keys: Sequence[Key], exact: Exact) -> list[int]:
+        item = self._priced[index]
+        if item.draw.mechanism != "gaussian":
+            (measure,) = (m for m in self._plan.exact.measures if m.name == item.draw.measure)
+            found = exact.histograms[item.draw.measure]
+            return [_quantile(item, measure, found.get(k, ()), self._select) for k in keys]
+        counted = exact.measures[item.draw.measure]
+        values = [counted.get(k, 0) for k in keys]
+        drawn = self._drawn.get(index)
+        return self._gaussian(values, item.scale) if drawn is None else added(values, drawn)
+
+
+class WithoutNoise(Noising):
+    """A release without noise, for conformance tests below the mechanism; never served."""
+
+    def __init__(self, plan: ReleasePlan, micro_rho: int) -> None:
+        """Price the release as if it were noised."""
+        super().__init__(
+            plan,
+            micro_rho,
+            lambda values, _: list(values),
+            lambda scores, _: int(np.argmax(scores)),
+        )
+
+
 def release(plan: ReleasePlan, micro_rho: int, exact: Exact) -> Release:
     """Draw all noise of a release for `micro_rho` in total and return the answer, sorted by key."""
-    return _noised(plan, price(plan, micro_rho), exact, add_gaussian, select_largest)
-
-
-def release_exactly(plan: ReleasePlan, micro_rho: int, exact: Exact) -> Release:
-    """Return the answer without noise, for conformance tests below the mechanism; never served."""
-
-    def no_noise(values: Sequence[int], _scale: float) -> list[int]:
-        return list(values)
-
-    def largest(scores: Sequence[int], _scale: float) -> int:
-        return int(np.argmax(scores))
-
-    return _noised(plan, price(plan, micro_rho), exact, no_noise, largest)
-
-
-def _noised(
-    plan: ReleasePlan,
-    priced: Sequence[PricedDraw],
-    exact: Exact,
-    gaussian: Callable[[Sequence[int], float], list[int]],
-    select: Callable[[Sequence[int], float], int],
-) -> Release:
-    parameters = [p.parameters for p in priced]
-    known: dict[int, list[int]] = {}
-    if plan.cells is not None:
-        keys = list(plan.cells)
-    else:
-        if plan.support is None:
-            raise AssertionError("open keys always count their units")
-        keys, support = _selected(plan, priced[plan.support], exact, gaussian, parameters)
-        known[plan.support] = support
-    measures = {m.name: m for m in plan.exact.measures}
-    for index, item in enumerate(priced):
-        if index in known:
-            continue
-        if item.draw.mechanism == "gaussian":
-            counted = exact.measures[item.draw.measure]
-            known[index] = gaussian([counted.get(k, 0) for k in keys], item.scale)
-        else:
-            found = exact.histograms[item.draw.measure]
-            measure = measures[item.draw.measure]
-            known[index] = [_quantile(item, measure, found.get(k, ()), select) for k in keys]
-    values: list[tuple[Value, ...]] = []
-    widths: list[tuple[float | None, ...]] = []
-    for output in plan.outputs:
-        column, width = _derived(output, [known[d] for d in output.draws], priced)
-        values.append(tuple(_typed(v, output.column.type) for v in column))
-        widths.append(tuple(width))
-    return Release(tuple(keys), tuple(values), tuple(widths), tuple(parameters))
+    return Noising(plan, micro_rho)(exact)
 
 
 def _selected(
     plan: ReleasePlan,
     support: PricedDraw,
     exact: Exact,
-    gaussian: Callable[[Sequence[int], float], list[int]],
+    gaussian: Gaussian,
     parameters: list[Parameters],
 ) -> tuple[list[Key], list[int]]:
     """Keep the keys whose noised count of distinct units is strictly above the threshold."""
@@ -189,7 +220,7 @@ def _quantile(
     item: PricedDraw,
     measure: Measure,
     histogram: Sequence[tuple[int, int]],
-    select: Callable[[Sequence[int], float], int],
+    select: Select,
 ) -> int:
     """Return the chosen grid index: 0 … buckets, the lower edge of a bucket or the top."""
     p = item.draw.thousandths

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from marketplace.client import MarketplaceClient
-from privacy.dp.release import release
+from privacy.dp.release import Noising
 from sandbox.engine.database import Database, Limits
 from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.room import EMBEDDED_ROWS, EngineRoom, LakeTables
@@ -57,7 +57,7 @@ def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir
     except StageError as error:
         parser.error(str(error))
     purse = MarketplacePurse(client)
-    executor = Executor(LakeTables(room.lake), room, purse, release, strict=strict)
+    executor = Executor(LakeTables(room.lake), room, purse, Noising, strict=strict)
     authority = MarketplaceAuthority(client)
     serve(room, executor, authority, given.port, grid=grid or Grid(for_public=strict))
     client.close()

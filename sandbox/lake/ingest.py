@@ -84,6 +84,8 @@ def ingest(delivery: Delivery, place: Place, say: Callable[[str], None]) -> Outc
         batch = _batch(delivery)
         current = _current(lake, table)
         if current and _is_stored(delivery, batch, contract, current):
+            # What was killed right after publishing left its working files behind.
+            shutil.rmtree(place.work / "ingest" / table, ignore_errors=True)
             return Outcome(table, current.version, changed=False, report=_report(lake, current))
         earlier = current if delivery.append else None
         identity = hashlib.sha256(

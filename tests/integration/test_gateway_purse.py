@@ -12,7 +12,8 @@ import pytest
 from marketplace.client import Grant, MarketplaceProblem, SessionView
 from privacy.dp import expr as e
 from privacy.dp import query as q
-from privacy.dp.release import release
+from privacy.dp.draw import ReleasePlan
+from privacy.dp.release import Noising
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
 from sandbox.engine.claim import CertificateError
@@ -62,6 +63,8 @@ class Failing:
         self._room = room
         self.preparing: Exception | None = None
         self.running: Exception | None = None
+        self.awaits = threading.Event()
+        self.awaits.set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._room, name)
@@ -74,6 +77,7 @@ class Failing:
         def failing() -> Any:
             if self.running is not None:
                 raise self.running
+            assert self.awaits.wait(30)
             return run()
 
         return failing
@@ -91,7 +95,14 @@ class Lab:
         room = engine_room(home)
         self.engines = Failing(room)
         purse = MarketplacePurse(self.market)  # type: ignore[arg-type]  # the client's stand-in
-        self.executor = Executor(LakeTables(room.lake), self.engines, purse, release, strict=strict)
+        self.began = threading.Event()
+        self.executor = Executor(
+            LakeTables(room.lake), self.engines, purse, self.noise, strict=strict
+        )
+
+    def noise(self, plan: ReleasePlan, micro_rho: int) -> Noising:
+        self.began.set()
+        return Noising(plan, micro_rho)
 
     def ask(self, operation: Operation) -> int:
         asker = Asker("analyst", "firm", "token", self.person)
@@ -137,6 +148,18 @@ def test_what_fails_after_data_access_stays_charged(lab: Lab, fault: Exception) 
         lab.ask(Operation("one"))
     assert refused.value.code == "RESERVATION_CLOSED"
     assert lab.spent == COST
+
+
+def test_noise_is_drawn_beside_the_engine(lab: Lab) -> None:
+    lab.engines.awaits = lab.began  # else the engine would wait for ever
+    assert lab.ask(Operation("one")) == 10
+
+
+def test_a_stored_answer_draws_no_noise(lab: Lab) -> None:
+    lab.ask(Operation("one"))
+    lab.began.clear()
+    lab.ask(Operation("two"))
+    assert not lab.began.is_set()
 
 
 def test_a_question_cancelled_before_it_runs_is_not_charged(lab: Lab) -> None:

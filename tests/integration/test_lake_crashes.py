@@ -81,6 +81,8 @@ def test_a_crash_at_any_write_leaves_the_old_version_or_the_new_one(
     outcome = lake.deliver(NEW, name="new")
     assert (number_of(outcome.version), outcome.changed) == (2, not done)
     assert [r["uscc"] for r in lake.rows()].count(uscc(3)) == len(PERIODS)
+    unfinished = lake.place.work / "ingest" / "tax"
+    assert [p for p in unfinished.rglob("*") if p.is_file()] == [], "rows in the clear"
 
 
 def test_what_was_finished_is_not_done_again(tmp_path: Path) -> None:

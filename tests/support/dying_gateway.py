@@ -18,7 +18,7 @@ from marketplace.client import MarketplaceClient
 from privacy.dp.draw import ReleasePlan
 from privacy.dp.facts import PublicFacts
 from privacy.dp.query import Query
-from privacy.dp.release import Exact, Release, release
+from privacy.dp.release import Exact, Noising, Release
 from sandbox.engine.room import LakeTables
 from sandbox.gateway.__main__ import engine_room, serve
 from sandbox.gateway.answering import Answer, Asker, OperationHandle
@@ -69,11 +69,13 @@ class DyingRoom:
         return dying
 
 
-def noised(plan: ReleasePlan, micro_rho: int, exact: Exact) -> Release:
-    """Draw noise, then die."""
-    made = release(plan, micro_rho, exact)
-    reached("gateway.after_noise")
-    return made
+class DyingNoise(Noising):
+    """Adds noise, then dies."""
+
+    def __call__(self, exact: Exact) -> Release:
+        made = super().__call__(exact)
+        reached("gateway.after_noise")
+        return made
 
 
 class DyingExecutor(Executor):
@@ -91,7 +93,7 @@ def main() -> None:
     client = MarketplaceClient(marketplace, (home / "gateway.token").read_text().strip())
     room = engine_room(home)
     purse = MarketplacePurse(client)
-    executor = DyingExecutor(LakeTables(room.lake), DyingRoom(room), purse, noised)
+    executor = DyingExecutor(LakeTables(room.lake), DyingRoom(room), purse, DyingNoise)
     serve(room, executor, MarketplaceAuthority(client), port)
 
 

@@ -7,6 +7,7 @@ import pytest
 from privacy.dp.bounding import Contribution, root_up
 from privacy.dp.mechanism import (
     add_gaussian,
+    added,
     gaussian_rho,
     gaussian_scale,
     gaussian_tail,
@@ -51,6 +52,15 @@ def test_noise_is_never_drawn_twice_alike() -> None:
 def test_sums_near_the_edge_do_not_wrap() -> None:
     # 2^62 is the analysis' limit; noise on top stays inside 64 bits and keeps its sign.
     assert min(add_gaussian([2**62] * 1000, 1e12)) > 0
+
+
+def test_noise_drawn_apart_is_added_as_opendp_adds_it() -> None:
+    top, bottom = 2**63 - 1, -(2**63)
+    assert added([5, top, bottom], [-7, 1, -1]) == [-2, top, bottom]
+    # OpenDP's own sums stop at the same ends.
+    drawn = add_gaussian([top] * 64, 1e9) + add_gaussian([bottom] * 64, 1e9)
+    assert top in drawn
+    assert bottom in drawn
 
 
 def test_the_largest_score_usually_wins_and_not_always() -> None:

@@ -137,27 +137,38 @@ class Requests:
         ]
 
     def context(self, connection: Connection, request: AccessRequest) -> dict[str, Any]:
-        """Return what policies see of a request."""
+        """Return what policies see of a request, in its first lane."""
+        return self._contexts(connection, request)[0]
+
+    def _contexts(self, connection: Connection, request: AccessRequest) -> list[dict[str, Any]]:
+        """Return what policies see of a request in each of its lanes."""
         context = self._context(connection, request.tenant, request.terms, request.rank)
-        return context | {"approvals": len(request.approvals)}
+        context |= {"approvals": len(request.approvals)}
+        return [context | {"lane": lane} for lane in request.terms.lanes]
 
     def judge_as(
         self, connection: Connection, person: Person, request: AccessRequest
-    ) -> tuple[Actor, Decision]:
-        """Return as whom a person may judge a request at its stage; the first denial otherwise."""
+    ) -> tuple[Actor, tuple[Decision, ...]]:
+        """Return as whom a person may judge a request at its stage, in all of its lanes.
+
+        Raise the first denial where there is nobody.
+        """
         action = "review" if request.state is State.REVIEW else "approve"
-        table, context = request.terms.table, self.context(connection, request)
+        table, contexts = request.terms.table, self._contexts(connection, request)
         denial: MarketplaceError | None = None
         for actor, place in self.places(connection, person):
             try:
-                made = self._desk.decide(
-                    person,
-                    action,
-                    "Table",
-                    table,
-                    context,
-                    roles=person.roles + place.roles,
-                    within=Within(connection, request.terms.fields),
+                made = tuple(
+                    self._desk.decide(
+                        person,
+                        action,
+                        "Table",
+                        table,
+                        context,
+                        roles=person.roles + place.roles,
+                        within=Within(connection, request.terms.fields),
+                    )
+                    for context in contexts
                 )
             except MarketplaceError as refused:
                 denial = denial or refused
@@ -195,7 +206,7 @@ class Requests:
                 event = Event.REQUEST_REVIEWED
                 if stage is State.APPROVAL:
                     event = Event.REQUEST_APPROVED
-                self._log(connection, event, request, person, verdict, (made,), actor)
+                self._log(connection, event, request, person, verdict, made, actor)
                 if request.state is State.GRANTED:
                     self._grant(connection, request)
                 if request.state is State.APPROVAL:

@@ -82,11 +82,13 @@ def market(settings: Settings, edited: tuple[str, ...]) -> Iterator[Services]:
         yield services
 
 
-def reviewed(services: Services, *fields: str, table: str = TABLE) -> AccessRequest:
+def reviewed(
+    services: Services, *fields: str, table: str = TABLE, lanes: tuple[str, ...] = ("dp",)
+) -> AccessRequest:
     """Return a request that its provider agreed to."""
     people = {p.user: p for p in services.directory.people()}
     terms = Terms(
-        table, ("market-research",), ("dp",), fields, 500_000, 1_000_000, 30, "to see what law says"
+        table, ("market-research",), lanes, fields, 500_000, 1_000_000, 30, "to see what law says"
     )
     request = services.access.requests.submit(people["analyst"], terms)
     return services.access.requests.review(
@@ -264,6 +266,14 @@ def test_what_a_provider_publishes_makes_its_table_stricter_and_never_looser(
         with pytest.raises(MarketplaceError) as caught:
             services.releases.reserve(ask("after"))
         assert caught.value.code == "GRADE_PATH"
+
+
+def test_an_approval_is_judged_in_every_lane_of_its_request(settings: Settings) -> None:
+    """Else a lane named second would be granted after its provider had closed it."""
+    with market(settings, ()) as services:
+        request = reviewed(services, lanes=("dp", "compute_only_he"))
+        described(services, item("vat_paid", "none"))
+        assert refused(services, request).code == "TYPE_REFUSED"
 
 
 def test_nobody_describes_the_table_of_another_organisation(settings: Settings) -> None:

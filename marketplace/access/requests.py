@@ -136,10 +136,6 @@ class Requests:
             ),
         ]
 
-    def context(self, connection: Connection, request: AccessRequest) -> dict[str, Any]:
-        """Return what policies see of a request, in its first lane."""
-        return self._contexts(connection, request)[0]
-
     def _contexts(self, connection: Connection, request: AccessRequest) -> list[dict[str, Any]]:
         """Return what policies see of a request in each of its lanes."""
         context = self._context(connection, request.tenant, request.terms, request.rank)

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from sandbox.engine.memo import Memo
-from sandbox.engine.run import EngineFailure, RunCancelled, TableSource, watched
+from sandbox.engine.run import EngineFailure, RunCancelled, TableSource, TooNested, watched
 from sandbox.engine.turns import Turn, Turns
 
 BATCH_ROWS = 2_048
@@ -148,6 +148,8 @@ def _run(
         if most_bytes is None:
             return cursor.sql(statement).to_arrow_table()
         return _fetched(cursor.sql(statement).to_arrow_reader(BATCH_ROWS), most_bytes)
+    except duckdb.ParserException:
+        raise TooNested from None
     except (duckdb.Error, pa.ArrowException, OSError, MemoryError):
         if stopped.is_set():
             raise RunCancelled from None

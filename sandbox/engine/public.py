@@ -37,7 +37,7 @@ from sandbox.engine.memo import size_of
 from sandbox.engine.publicsql import PublicCompiler
 from sandbox.engine.publictext import check_public_texts
 from sandbox.engine.refusals import too_large
-from sandbox.engine.run import RunCancelled, TableSource
+from sandbox.engine.run import RunCancelled, TableSource, TooNested
 from sandbox.engine.settle import is_settled, settled
 from sandbox.engine.turns import Turn
 
@@ -135,6 +135,8 @@ class PublicEngine:
             return self._database.query((statement,), frames, self._turn, MAX_ANSWER_BYTES)
         except AnswerTooLarge:
             raise _too_many_bytes() from None
+        except TooNested:
+            raise too_large() from None
         except RunCancelled:
             if self._turn.late and not self._turn.given_up():
                 raise _too_long(self._turn.seconds or 0) from None

@@ -32,6 +32,10 @@ class EngineFailure(Exception):  # noqa: N818 - a failure after data access, wit
         super().__init__("The computation failed.")
 
 
+class TooNested(EngineFailure):
+    """The engine's parser gave a statement up for its depth: decided without any row."""
+
+
 class RunCancelled(Exception):  # noqa: N818 - the word of the protocol
     """A run that was stopped because its client asked for it."""
 

@@ -26,6 +26,7 @@ from privacy.dp.release import Exact, Release, price
 from privacy.dp.resolve import NamedRelations, resolve
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
+from sandbox.engine.refusals import too_large
 from sandbox.engine.run import RunCancelled
 from sandbox.gateway.answering import (
     Answer,
@@ -299,7 +300,8 @@ class Executor:
     ) -> tuple[Node, float | None, dict[str, TableFacts]]:
         tables = self._visible(asker)
         frames = {digest: _frame_fields(table) for digest, table in asker.frames.items()}
-        resolved = resolve(query, NamedRelations(tables, asker.views, frames))
+        with _within_depth():
+            resolved = resolve(query, NamedRelations(tables, asker.views, frames))
         return resolved.node, resolved.epsilon, tables
 
     def _judged(
@@ -308,10 +310,11 @@ class Executor:
         node, hinted, tables = self._resolved(asker, query)
         runner = self._engines.public(tables, asker.frames, asker.user, cancelled)
         facts = PublicFacts(tables, runner, asker.settings.cohorts)
-        program = analyse(node, facts)
         settings = asker.settings
-        for release in program.releases:
-            self._engines.check(release, facts)
+        with _within_depth():
+            program = analyse(node, facts)
+            for release in program.releases:
+                self._engines.check(release, facts)
         engine = self._engines.choose(program.releases, facts, settings.engine)
         if not program.releases:
             return Judged(node, program, facts, runner, "0", 0, (), engine, settings.purpose)
@@ -363,6 +366,15 @@ def _told_as_cancelled() -> Iterator[None]:
         yield
     except RunCancelled as stopped:
         raise CancelledError from stopped
+
+
+@contextmanager
+def _within_depth() -> Iterator[None]:
+    """Refuse what is nested beyond the interpreter's stack, before anything is charged."""
+    try:
+        yield
+    except RecursionError:
+        raise too_large() from None
 
 
 def plan_digest(judged: Judged) -> str:

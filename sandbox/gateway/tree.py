@@ -8,7 +8,7 @@ from privacy.dp.query import Frame, Join, Query, Table, Union
 from sandbox.gateway.fields import Step, fold
 from sandbox.gateway.wire import too_large
 
-MAX_DEPTH: Final = 600
+MAX_DEPTH: Final = 400
 MAX_OPERATORS: Final = 2_000
 MAX_TABLES: Final = 64
 """Limits of one question, views written out (attack D21)."""

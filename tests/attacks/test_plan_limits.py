@@ -126,12 +126,12 @@ def test_a_refused_request_takes_little_memory() -> None:
 @pytest.mark.parametrize(
     ("make", "size"),
     [
-        (deep_relations, 590),
+        (deep_relations, 390),
         (deep_expression, 490),
         (wide_projection, 2_000),
         (many_literals, 20_000),
         (balanced_joins, 6),
-        (long_chain, 590),
+        (long_chain, 390),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

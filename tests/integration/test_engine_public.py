@@ -34,6 +34,7 @@ from sandbox.engine.database import Database, Limits
 from sandbox.engine.public import EMPTY_ROW, PublicEngine
 from sandbox.engine.run import RunCancelled
 from sandbox.engine.turns import Turn
+from sandbox.gateway.tree import MAX_DEPTH
 from tests.support.engine import (
     BOOLEAN,
     DATE,
@@ -121,6 +122,38 @@ def test_sorting_puts_nulls_and_nan_where_spark_does(
 ) -> None:
     node, c = frame()
     assert [r[2] for r in rows(SortBy(node, ((ref(c["v"]), ascending, nulls_first),)))] == expected
+
+
+def chain(kind: str, node: Node, steps: int) -> Node:
+    name, column = node.columns[0], node.columns[1]
+    for n in range(steps):
+        match kind:
+            case "filters":
+                node = Where(node, Apply("<", (ref(column), number(2**31 - 1 - n)), BOOLEAN))
+            case "limits":
+                node = Slice(node, 1_000_000 - n)
+            case "sorts":
+                node = SortBy(node, ((ref(column), True, True),))
+            case "distincts":
+                node = DistinctOn(node, (name.id, column.id))
+            case _:
+                node = Group(node, ((name, ref(name)), (column, ref(column))), ())
+    return node
+
+
+@pytest.mark.parametrize("kind", ["filters", "limits", "sorts", "groups"])
+def test_as_long_a_chain_runs_as_a_question_may_have(kind: str) -> None:
+    assert rows(chain(kind, frame()[0], MAX_DEPTH))
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [("distincts", MAX_DEPTH), *((k, 2 * MAX_DEPTH) for k in ("filters", "limits", "groups"))],
+)
+def test_a_chain_beyond_what_the_engine_nests_is_refused_not_failed(kind: str, steps: int) -> None:
+    with pytest.raises(Refusal) as refused:
+        rows(chain(kind, frame()[0], steps))
+    assert refused.value.code == "TOO_LARGE"
 
 
 def test_an_order_holds_through_projection_filter_and_limit() -> None:

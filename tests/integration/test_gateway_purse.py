@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,9 @@ class Lab:
         self.began.set()
         return Noising(plan, micro_rho)
 
-    def ask(self, operation: Operation) -> int:
+    def ask(self, operation: Operation, query: q.Query = COUNTED) -> int:
         asker = Asker("analyst", "firm", "token", self.person)
-        return self.executor.answer(asker, COUNTED, operation).table.num_rows
+        return self.executor.answer(asker, query, operation).table.num_rows
 
     @property
     def spent(self) -> int:
@@ -148,6 +149,20 @@ def test_what_fails_after_data_access_stays_charged(lab: Lab, fault: Exception) 
         lab.ask(Operation("one"))
     assert refused.value.code == "RESERVATION_CLOSED"
     assert lab.spent == COST
+
+
+def test_what_is_nested_too_deeply_is_refused_before_it_is_charged(lab: Lab) -> None:
+    capital: e.Expression = e.Name(("reg_capital",))
+    deep = capital
+    for _ in range(490):
+        deep = e.Call("+", (deep, e.Literal(1, DataType.LONG)))
+    zero = e.Literal(0, DataType.LONG)
+    rows: q.Query = q.Filter(COUNTED.child, e.Call(">", (deep, zero)))
+    for _ in range(100):
+        rows = q.Filter(rows, e.Call(">", (capital, zero)))
+    with pytest.raises(Refusal) as refused:
+        lab.ask(Operation("one"), replace(COUNTED, child=rows))
+    assert (refused.value.code, lab.spent) == ("TOO_LARGE", 0)
 
 
 def test_noise_is_drawn_beside_the_engine(lab: Lab) -> None:

@@ -18,7 +18,14 @@ from sandbox.lake.reading import Source
 from sandbox.lake.rows import RowReader, columns_of, content_of, quote
 from sandbox.lake.terms import Contract
 
-ROW_GROUP_ROWS = 122_880
+GROUP_ROWS = 122_880
+"""Rows of a Parquet row group of a small table: what DuckDB reads as one piece."""
+MOST_PIECES = 4
+"""Row groups of large tables hold as many pieces: Spark takes a few ms for each group."""
+LEAST_GROUPS = 16
+"""Larger groups are worth it from here on; fewer would leave cores without work."""
+PIECES_BY_COLUMNS = 64
+"""Pieces times columns of one group: it is built in memory."""
 _CHECK_ROWS = 1_000_000
 
 
@@ -38,6 +45,18 @@ class Laid:
     stored_rows: int
     displaced: Path | None
     displaced_rows: int
+
+
+def group_rows(rows: int, columns: int) -> int:
+    """Return how many rows a row group of a table of this size should hold.
+
+    >>> group_rows(330_000, 16), group_rows(10_000_000, 16), group_rows(10_000_000, 200)
+    (122880, 491520, 122880)
+    """
+    pieces = min(
+        rows // (LEAST_GROUPS * GROUP_ROWS), PIECES_BY_COLUMNS // max(columns, 1), MOST_PIECES
+    )
+    return GROUP_ROWS * max(pieces, 1)
 
 
 class Layout:
@@ -76,9 +95,13 @@ class Layout:
         displaced = self._settle(earlier, folder / "displaced.parquet")
         say("ranking and sorting")
         target = folder / "rows.parquet"
+        read = [source.path for source, _ in sources] + list(earlier.stored)
+        size = group_rows(
+            sum(pq.read_metadata(path).num_rows for path in read), len(self._contract.fields)
+        )
         self._run(
             f"COPY ({self._ordered(earlier)}) TO '{_text(target)}' "
-            f"(FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+            f"(FORMAT parquet, ROW_GROUP_SIZE {size})"
         )
         say("verifying ranks")
         files = (target,)

@@ -29,6 +29,10 @@ LIBRARY = f"opendp {version('opendp')}"
 
 MICRO = 1_000_000
 
+WIDEST_APART = 2.0**57
+"""A draw beyond 64 bits is then 64 standard deviations away: OpenDP cuts what it returns to those.
+"""
+
 SUMMED = 1000.0
 """Largest scale whose tail is summed term by term; a bound above is within 1 % of the truth."""
 
@@ -71,10 +75,19 @@ def add_gaussian(values: Sequence[int], scale: float) -> list[int]:
     return [int(v) for v in _gaussian(scale)(list(values))]
 
 
+def may_be_drawn_apart(scale: float) -> bool:
+    """Whether noise of this scale is itself never cut to 64 bits, but for chances below 2^-2900.
+
+    Noise that was cut is the same for every value: added to one, it would show it exactly.
+    """
+    return scale <= WIDEST_APART
+
+
 def added(values: Sequence[int], noise: Sequence[int]) -> list[int]:
     """Return the sums, kept within 64 bits as OpenDP keeps those of `add_gaussian`.
 
-    A discrete Gaussian drawn on zeros and added here is distributed as one drawn on `values`.
+    A discrete Gaussian that `may_be_drawn_apart`, drawn on zeros and added here, is distributed as
+    one drawn on `values`.
     """
     return [min(max(v + z, -(2**63)), 2**63 - 1) for v, z in zip(values, noise, strict=True)]
 

@@ -20,6 +20,7 @@ from privacy.dp.mechanism import (
     add_gaussian,
     added,
     gaussian_scale,
+    may_be_drawn_apart,
     select_largest,
     selection_scale,
     threshold,
@@ -115,7 +116,8 @@ class Noising:
     """The noise of one release, of which all that needs no data is drawn at once.
 
     Gaussian noise does not depend on what it is added to, so for declared keys it can be drawn
-    beside the engine's work. Open keys and quantiles draw when the exact values are there.
+    beside the engine's work. Open keys, quantiles and the widest noise draw when the exact values
+    are there.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class Noising:
         self._drawn = {
             index: gaussian([0] * len(plan.cells), item.scale)
             for index, item in enumerate(self._priced)
-            if plan.cells is not None and item.draw.mechanism == "gaussian"
+            if plan.cells is not None
+            and item.draw.mechanism == "gaussian"
+            and may_be_drawn_apart(item.scale)
         }
         self._is_used = False
 

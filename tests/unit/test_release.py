@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_noise_has_the_same_spread_whether_drawn_before_or_with_the_values() -> 
     # 6,000 draws: mean within 5.5 standard errors, variance within 10 %, but for chances of 1e-7.
     assert abs(sum(draws) / len(draws)) < 5.5 * scale / math.sqrt(len(draws))
     assert abs(sum(d * d for d in draws) / len(draws) / scale**2 - 1) < 0.1
+
+
+def test_noise_too_wide_for_64_bits_shows_no_value() -> None:
+    plan = _plan("reg", ("d",), (AggregateKind.SUM, "n", ()))
+    # What a sum over a domain of a few units may ask for, at the smallest price.
+    draw = replace(plan.draws[0], squared_l2=(2**60) ** 2)
+    plan = replace(plan, draws=(draw,))
+    truth = {("p",): -123_456_789, ("q",): 987_654_321, ("r",): -55_555_555}
+    seen = [v for _ in range(50) for v in release(plan, 1, Exact({"m0": truth}, {}, [])).values[0]]
+    ends = (2**63 - 1, -(2**63))
+    assert set(seen) & set(map(float, ends)), "the noise was too narrow to try"
+    assert not set(seen) & {float(end + value) for end in ends for value in truth.values()}
 
 
 def test_a_value_that_contracts_do_not_declare_never_becomes_a_group() -> None:

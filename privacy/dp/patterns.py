@@ -82,6 +82,16 @@ def like_for_java(pattern: str) -> str:
     return f"(?s)\\A{first}{between}{last}"
 
 
+def like_steps(pattern: str, longest: int) -> int:
+    """Return how long a search of a text of `longest` characters can take, in steps of `rlike`.
+
+    At each place of the text all but the end of a segment may fit; comparing two characters takes
+    about a tenth of such a step.
+    """
+    widest = max(map(len, pattern.split("%")))
+    return -(-(longest + 1) * max(widest, 1) // 10)
+
+
 def _verbatim(char: str) -> str:
     return f"\\{char}" if char.isascii() and not char.isalnum() else char
 

@@ -114,18 +114,17 @@ def blanks(a: str, engine: str) -> str:
 
 def read_date(text: str, engine: str) -> str:
     """Return the date that a text in the form yyyy-MM-dd names, else null."""
-    # The length closes the pattern: `$` alone would let a final line break pass in Java.
-    shaped = f"length({text}) = 10 AND {_matches(text, '^[0-9]{4}-[0-9]{2}-[0-9]{2}$', engine)}"
+    shaped = _matches(text, "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", engine)
     in_years = f"{text} >= '0001-01-01'"
     return f"CASE WHEN {shaped} AND {in_years} THEN TRY_CAST({text} AS DATE) END"
 
 
 def _matches(text: str, pattern: str, engine: str) -> str:
-    """Return whether `text` holds a match of our own constant pattern (no quote, no backslash)."""
-    if "'" in pattern or "\\" in pattern:
-        raise AssertionError("constant patterns need no escapes")
-    return (
-        f"regexp_matches({text}, '{pattern}')"
-        if engine == "duckdb"
-        else f"{text} RLIKE '{pattern}'"
-    )
+    """Return whether `text` as a whole matches our own constant pattern (no quote or backslash)."""
+    if "'" in pattern or "\\" in pattern or not pattern.endswith("$"):
+        raise AssertionError("constant patterns need no escapes, and an end")
+    if engine == "duckdb":
+        return f"regexp_matches({text}, '{pattern}')"
+    # Java's `$` would let a final line break pass.
+    closed = pattern.removesuffix("$") + r"\z"
+    return f"{text} RLIKE CAST(X'{closed.encode().hex()}' AS STRING)"

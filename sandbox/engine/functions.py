@@ -4,7 +4,8 @@ Every template is total: no value, however odd, raises. The reference is Spark 4
 off, except that what ANSI mode calls an error (an overflow, a date outside the years 1 to 9999,
 text
 that does not convert) is null, that `upper` and `lower` change A–Z only (the rest depends on a
-locale), and that text becomes a double only if it is written in plain digits.
+locale), and that text becomes a number only if it is written in plain digits,
+with blanks around them and no line break.
 A function absent here is refused: `exp`, `ln`, `log10` and `pow` differ in the last bit between
 the two engines.
 """

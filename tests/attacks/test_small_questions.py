@@ -113,6 +113,35 @@ def test_no_pattern_makes_one_text_take_long(pattern: str) -> None:
     assert judge(counted(q.Filter(TAX, short))).releases
 
 
+LONG_PATTERN = e.Literal("%" + "_" * 480 + "c", STRING)
+SHORT_PATTERN = e.Literal("%" + "汉" * 12 + "%_", STRING)
+
+
+@pytest.mark.parametrize(
+    ("function", "times", "pattern", "usual"),
+    [
+        ("like", 30, LONG_PATTERN, SHORT_PATTERN),
+        ("contains", 15, call("repeat", name("note"), number(15)), SHORT_PATTERN),
+        ("instr", 15, call("repeat", name("note"), number(15)), name("note")),
+    ],
+    ids=["like", "contains", "instr"],
+)
+def test_searching_the_long_texts_of_one_unit_does_not_take_long(
+    function: str, times: int, pattern: e.Expression, usual: e.Expression
+) -> None:
+    text = call("repeat", name("note"), number(times))
+
+    def searched(wanted: e.Expression, often: int) -> q.Query:
+        question: q.Query = TAX
+        for each in range(often):
+            found = call("==", call(function, text, wanted), call(function, text, wanted))
+            question = q.Filter(question, found if each % 2 else call("not", found))
+        return counted(question)
+
+    assert refused(searched(pattern, 4)).code == "TOO_LARGE"
+    assert judge(searched(usual, 4)).releases
+
+
 def test_many_patterns_count_together() -> None:
     found = [call("rlike", name("note"), e.Literal(f"a.*{i}", STRING)) for i in range(8)]
     question: q.Query = TAX

@@ -47,7 +47,8 @@ TEXTS = [
     None, "", " ", "a", "A", "  ab  ", "\t x\n", "税务局", "你好a", "👩‍👧b", "é", "cafe\u0301", "ß",
     "İ", "Ａ", "a\0b", "\0", "a%b", "a_b", "a\\b", "a\nb", "b\n", "b\r\n", "O'Brien", '"q"', "12",
     "-5", "+7", " 12 ", "1.5", "1e3", "99999999999999999999", "2147483648", "true", "F", "yes",
-    "2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-02-03\n", "abcabc", "x" * 50, "٣",
+    "2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-02-03\n", "abcabc", "12\n",
+    "1.5\r\n", "\n7", "x" * 50, "٣",
 ]  # fmt: skip
 BOOLEANS = [None, True, False]
 DATES = [
@@ -64,7 +65,7 @@ Build = Callable[[Ref, Ref], Expr]
 OVERFLOW = "whole numbers that do not fit wrap in Spark and are null or wider here"
 LOCALE = "letters other than A-Z are left alone"
 RANGE = "dates outside the years 1 to 9999 are null"
-PLAIN_DIGITS = "text becomes a date or a double only in its plainest form"
+PLAIN_DIGITS = "text becomes a date or a number only in its plainest form"
 WIDE_BASE = "a huge negative divisor wraps in Spark"
 
 
@@ -171,8 +172,8 @@ SUITES: dict[str, tuple[DataType, list[Any], DataType, list[Any], list[Case]]] =
          Case("concat_ws('税', a, b)", lambda a, b: call("concat_ws", (text("税"), a, b))),
          *unary("upper", "lower", differs=LOCALE),
          *unary("trim", "ltrim", "rtrim", "reverse", "length"),
-         *casts(BOOLEAN, INTEGER, LONG),
-         *casts(DOUBLE, DATE, differs=PLAIN_DIGITS),
+         *casts(BOOLEAN),
+         *casts(INTEGER, LONG, DOUBLE, DATE, differs=PLAIN_DIGITS),
          Case("to_date(a, 'yyyy-MM-dd')", lambda a, _: call("to_date", (a, text("yyyy-MM-dd"))))],
     ),
     "parts of texts": (

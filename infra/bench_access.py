@@ -82,9 +82,9 @@ def _marketplace(home: Path, port: int) -> Iterator[httpx.Client]:
 def _measured(client: httpx.Client, name: str, purpose: str, status: int) -> Row:
     times = []
     for _ in range(RESERVATIONS):
-        body = _body(purpose)
+        asked = body(purpose)
         begin = time.perf_counter()
-        answer = client.post("/api/v1/reservations", json=body)
+        answer = client.post("/api/v1/reservations", json=asked)
         times.append(time.perf_counter() - begin)
         if answer.status_code != status:
             raise RuntimeError(f"{name}: {answer.status_code} {answer.text}")
@@ -94,7 +94,8 @@ def _measured(client: httpx.Client, name: str, purpose: str, status: int) -> Row
     return Row(name, ours, PROMISE_SECONDS, ours / PROMISE_SECONDS, "s", detail)
 
 
-def _body(purpose: str) -> dict[str, object]:
+def body(purpose: str) -> dict[str, object]:
+    """Return a new reservation of the sample analyst."""
     name = secrets.token_hex(16)
     digest = hashlib.sha256(name.encode()).hexdigest()
     item = {

@@ -13,6 +13,8 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -62,19 +64,26 @@ def run(*, as_json: bool) -> int:
 
 
 def _times(home: Home) -> list[float]:
+    with marketplace(home) as port:
+        token = home.token("analyst")
+        _ask(port, token, "q=")  # the first one reads the listing
+        return [
+            _ask(port, token, f"{urllib.parse.urlencode({'q': text})}&{choice}")
+            for _ in range(ROUNDS)
+            for text in QUESTIONS
+            for choice in CHOICES
+        ]
+
+
+@contextmanager
+def marketplace(home: Home) -> Iterator[int]:
+    """Serve a home while the block runs; yield the port."""
     port = _free_port()
     command = [sys.executable, "-P", "-m", "marketplace", "--home", str(home.root)]
     with subprocess.Popen([*command, "--port", str(port)]) as process:
         try:
             _wait(process, port)
-            token = home.token("analyst")
-            _ask(port, token, "q=")  # the first one reads the listing
-            return [
-                _ask(port, token, f"{urllib.parse.urlencode({'q': text})}&{choice}")
-                for _ in range(ROUNDS)
-                for text in QUESTIONS
-                for choice in CHOICES
-            ]
+            yield port
         finally:
             process.terminate()
 

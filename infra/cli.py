@@ -17,6 +17,7 @@ BENCHES = ("queries", "latency")
 BENCHES_OF_LATER_VERSIONS = ("ingest", "score", "match", "join")
 LOG_BENCH = "log"
 CATALOGUE_BENCH = "catalogue"
+USERS_BENCH = "users"
 BENCH_PORT = 8400
 """Beside a lab on the usual ports."""
 
@@ -133,6 +134,10 @@ def _bench(given: argparse.Namespace) -> int:
         from infra import bench_catalogue  # noqa: PLC0415  # as below
 
         return bench_catalogue.run(as_json=given.json)
+    if given.part == USERS_BENCH:
+        from infra import bench_users  # noqa: PLC0415  # as below
+
+        return bench_users.run(as_json=given.json)
     from infra import bench  # noqa: PLC0415  # brings YAML, which no other command needs
 
     home = home_from(given.home or ".lab-bench")
@@ -215,7 +220,14 @@ def _parser() -> argparse.ArgumentParser:
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
-    parts = (*BENCHES, LOG_BENCH, CATALOGUE_BENCH, "access", *BENCHES_OF_LATER_VERSIONS)
+    parts = (
+        *BENCHES,
+        LOG_BENCH,
+        CATALOGUE_BENCH,
+        USERS_BENCH,
+        "access",
+        *BENCHES_OF_LATER_VERSIONS,
+    )
     measure.add_argument("part", nargs="?", choices=parts, metavar="|".join(parts))
     measure.add_argument("--json", action="store_true")
     measure.add_argument("--enterprises", type=int, metavar="N")

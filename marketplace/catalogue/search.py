@@ -25,7 +25,7 @@ PAIR_SHARE = 0.5
 NO_GRADE = "ungraded"
 QUIET_SECONDS = 900
 """One entry stands for a person's searches within this time."""
-_UNMATCHED = 2**31
+_UNMATCHED = 2**31 - 1
 """Above every score."""
 
 
@@ -99,6 +99,12 @@ class Searches:
             )
 
 
+Scored = tuple[npt.NDArray[np.int32], bool]
+
+KEPT_TEXTS = 256
+"""Texts whose scores are kept: 15 MB at 15,000 resources."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Listing:
     """What search shows, with one array for each facet, in one order."""
@@ -111,6 +117,8 @@ class _Listing:
     """Facet to its values."""
     held: Mapping[str, npt.NDArray[np.bool_]]
     """Facet to a table: place and value to whether it is held."""
+    scored: dict[str, Scored] = field(default_factory=dict)
+    """Text to its scores, the oldest first."""
 
     @classmethod
     def of(cls, found: Iterable[Listed]) -> "_Listing":
@@ -154,13 +162,7 @@ class Search:
         """Return the best page of what matches, best first."""
         with self._database.reading() as connection:
             listing = self._current(connection)
-            found, near = _scores(connection, query.text[:MAX_QUERY], listing)
-        size = len(listing.listed)
-        scores = np.full(size, _UNMATCHED, dtype=np.int64)
-        known = [(listing.place[n], s) for n, s in found.items() if n in listing.place]
-        if known:
-            places, values = zip(*known, strict=True)
-            scores[list(places)] = values
+            scores, near = self._scored(connection, query.text[:MAX_QUERY], listing)
         matched = scores < _UNMATCHED
         fits = {f: listing.fitting(f, chosen) for f, chosen in query.chosen.items() if chosen}
         facets = {}
@@ -172,6 +174,27 @@ class Search:
         start = (query.page - 1) * query.size
         shown = tuple(listing.listed[at] for at in order[start : start + query.size].tolist())
         return Found(len(hits), shown, facets, near)
+
+    def _scored(self, connection: Connection, text: str, listing: _Listing) -> Scored:
+        """Return the score of each place, the lower the better, and whether matches are near only.
+
+        Kept for a while: whoever turns a page or chooses a facet asks for the same text again.
+        """
+        with self._lock:
+            kept = listing.scored.get(text)
+        if kept is not None:
+            return kept
+        found, near = _scores(connection, text, listing)
+        scores = np.full(len(listing.listed), _UNMATCHED, dtype=np.int32)
+        known = [(listing.place[n], s) for n, s in found.items() if n in listing.place]
+        if known:
+            places, values = zip(*known, strict=True)
+            scores[list(places)] = values
+        with self._lock:
+            if len(listing.scored) >= KEPT_TEXTS:
+                del listing.scored[next(iter(listing.scored))]
+            listing.scored[text] = scores, near
+        return scores, near
 
     def _current(self, connection: Connection) -> _Listing:
         revision = listing.revision_of(connection)

@@ -53,6 +53,8 @@ from marketplace.http import HANDLERS, LimitedBody
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import FILE, Directory
+from marketplace.ingests import api as ingests_api
+from marketplace.ingests.service import Ingests
 from marketplace.policy import api as policy_api
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.facts import ContractFacts
@@ -139,6 +141,7 @@ def _assembled(
         policy,
         Sessions(database, directory, gate.granted, clock),
         Releases(database, policy, directory.named, gate, clock, log, reached),
+        Ingests(database, clock),
         catalogue,
         Publishing(Reviews(desk, catalogue), Regradings(desk, catalogue), deliveries, classes),
         log,
@@ -189,6 +192,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         identity_api,
         budgets_api,
         releases_api,
+        ingests_api,
         audit_api,
         policy_api,
         contracts_api,

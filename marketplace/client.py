@@ -2,10 +2,13 @@
 
 import base64
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import httpx
+
+MOST_VERSIONS = 1_000
+"""Of one report."""
 
 DENIAL_MEMBERS = ("policy", "resource", "nearest", "nearest_zh")
 
@@ -63,6 +66,16 @@ class WantedItem:
     delta_1e12: int
     mechanism: str = ""
     """Names and versions of its mechanisms; a stored answer of another version is not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """A version of a table that is current in the lake; digests are SHA-256, hexadecimal."""
+
+    table: str
+    version: str
+    contract_digest: str
+    manifest_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,15 @@ class MarketplaceClient:
             tables,
             data["etag"],
         )
+
+    def report_versions(self, seen: Sequence[StoredVersion]) -> None:
+        """Let the log know which versions are current; the same again changes nothing.
+
+        Problem VERSION_CONTRADICTED if one was reported with other digests before.
+        """
+        for start in range(0, len(seen), MOST_VERSIONS):
+            some = [asdict(v) for v in seen[start : start + MOST_VERSIONS]]
+            self._call("POST", "/api/v1/lake/versions", {"versions": some})
 
     def reserve(  # noqa: PLR0913 - the fields of one request
         self,

@@ -17,6 +17,7 @@ from marketplace.db import Database
 from marketplace.demand.service import Demands
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
+from marketplace.ingests.service import Ingests
 from marketplace.policy.service import Decisions
 from marketplace.releases.service import Releases
 
@@ -30,6 +31,7 @@ class Services:
     policy: PolicyFile
     sessions: Sessions
     releases: Releases
+    ingests: Ingests
     catalogue: Catalogue
     publishing: Publishing
     log: Log

@@ -53,6 +53,8 @@ class Event(StrEnum):
     RESOURCE_MOVED = "resource:move"
     RESOURCE_REGRADED = "resource:regrade"
     TABLE_INGESTED = "ingest:store"
+    VERSION_SEEN = "ingest:see"
+    VERSION_CONTRADICTED = "version:contradict"
     CATALOGUE_LOADED = "catalogue:load"
     CATALOGUE_SEARCHED = "catalogue:search"
 

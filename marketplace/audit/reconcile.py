@@ -145,6 +145,9 @@ def _compare(
     for table, manifest in sorted(lake.items()):
         if (table, manifest["version"]) not in ingested:
             yield f"table {table} version {manifest['version']}: in the lake, and no ingest entry"
+        for version in sorted(versions.get(table, set()) - {manifest["version"]}):
+            if (table, version) not in ingested:
+                yield f"table {table} version {version}: released from, and no ingest entry"
     for table, version in sorted(ingested):
         if table not in lake:
             yield f"table {table} version {version}: an ingest entry, and not in the lake"

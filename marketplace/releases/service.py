@@ -23,6 +23,7 @@ from marketplace.contracts import store as contracts
 from marketplace.db import Database
 from marketplace.errors import AccessDeniedError, MarketplaceError
 from marketplace.identity.model import Person
+from marketplace.ingests.service import check_reported
 from marketplace.policy import store as decisions
 from marketplace.policy.model import Decision, digest
 from marketplace.releases import refusals, store
@@ -232,6 +233,7 @@ class Releases:
         self, connection: Connection, ask: Ask, stored: dict[str, str | None], passed: Passed
     ) -> Reservation:
         policy = self._policy()
+        check_reported(connection, ask.tables.items())
         store.report_versions(connection, ask.tables)
         new = [i for i in ask.items if stored[i.digest] is None]
         ledger.charge_tenant(connection, policy, ask.tenant, new)

@@ -22,6 +22,7 @@ from sandbox.gateway.auth import Authority
 from sandbox.gateway.execute import Executor
 from sandbox.gateway.operations import Grid
 from sandbox.gateway.purse import MarketplaceAuthority, MarketplacePurse
+from sandbox.gateway.reporting import Reporting
 from sandbox.gateway.server import Server
 from sandbox.gateway.service import Service
 from sandbox.gateway.sql import SparkSql, shared_parser
@@ -56,11 +57,19 @@ def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir
         room = engine_room(home)
     except StageError as error:
         parser.error(str(error))
-    purse = MarketplacePurse(client)
+    reporting = Reporting(client, room.lake.tables)
+    purse = MarketplacePurse(client, reporting)
     executor = Executor(LakeTables(room.lake), room, purse, Noising, strict=strict)
     authority = MarketplaceAuthority(client)
-    serve(room, executor, authority, given.port, grid=grid or Grid(for_public=strict))
-    client.close()
+    stopped = threading.Event()
+    watching = threading.Thread(target=reporting.watch, args=(stopped,), name="lake-watch")
+    watching.start()
+    try:
+        serve(room, executor, authority, given.port, grid=grid or Grid(for_public=strict))
+    finally:
+        stopped.set()
+        watching.join()
+        client.close()
     return 0
 
 

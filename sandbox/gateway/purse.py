@@ -55,9 +55,13 @@ class MarketplaceAuthority:
 class MarketplacePurse:
     """`sandbox.gateway.execute.Purse` over HTTP."""
 
-    def __init__(self, client: MarketplaceClient) -> None:
-        """Pay through `client`."""
-        self._client = client
+    def __init__(
+        self,
+        client: MarketplaceClient,
+        report: Callable[[Mapping[str, str]], None] = lambda _versions: None,
+    ) -> None:
+        """Pay through `client`; `report` returns when the log knows the versions it is given."""
+        self._client, self._report = client, report
         self._asking = OneByOne()
 
     def price(
@@ -141,6 +145,7 @@ class MarketplacePurse:
         tables = {name: judged.facts.tables[name].version for name in sorted(names)}
         prices = costs(judged.program, judged.micro_rho)
         used = fields_read(r.exact for r in releases)
+        self._report(tables)
         held = self._client.reserve(
             operation_id=operation_id,
             user=asker.user,

@@ -5,6 +5,7 @@ read files. They are verified when they enter it and when a process finds them t
 """
 
 import contextlib
+import hashlib
 import json
 import secrets
 import shutil
@@ -29,6 +30,8 @@ class StoredTable:
     contract: dict[str, Any]
     """The ODCS document."""
     files: tuple[StoredFile, ...]
+    manifest_digest: str
+    """SHA-256 of the pointer, which names and authenticates the sealed manifest."""
 
 
 class Lake:
@@ -52,7 +55,7 @@ class Lake:
 
     def table(self, name: str) -> StoredTable:
         """Return the current version of a table; `UnknownTableError` if there is none."""
-        manifest = self.manifest(name)
+        pointer, manifest = self._current(name)
         identity = (name, manifest.version)
         with self._lock:
             if identity not in self._tables:
@@ -61,11 +64,15 @@ class Lake:
                     facts=contract.facts(manifest.version, manifest.cohorts),
                     contract=json.loads(contract.document),
                     files=manifest.files,
+                    manifest_digest=hashlib.sha256(pointer).hexdigest(),
                 )
             return self._tables[identity]
 
     def manifest(self, name: str) -> Manifest:
         """Return the manifest of a table's current version."""
+        return self._current(name)[1]
+
+    def _current(self, name: str) -> tuple[bytes, Manifest]:
         pointer = read_pointer(self._store, name)
         with self._lock:
             known = self._manifests.get((name, pointer))
@@ -73,7 +80,7 @@ class Lake:
             known = read_manifest(self._store, self._keys, name, pointer)
             with self._lock:
                 self._manifests[name, pointer] = known
-        return known
+        return pointer, known
 
     def local_files(self, name: str, version: str | None = None) -> tuple[Path, ...]:
         """Return a table's decrypted Parquet files, in the order of their rows.

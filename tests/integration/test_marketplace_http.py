@@ -224,6 +224,7 @@ GATEWAY_ROUTES = (
     ("PUT", "/api/v1/releases/x"),
     ("GET", "/api/v1/reservations/x/releases"),
     ("POST", "/api/v1/reservations/x/nothing-read"),
+    ("POST", "/api/v1/lake/versions"),
     ("POST", "/api/v1/reservations/x/failed"),
     ("GET", "/api/v1/tenants/demo-bank/releases/x/answer"),
     ("GET", "/api/v1/tenants/demo-bank/budget?domain=enterprise"),
@@ -364,6 +365,16 @@ def valid_body(path: str) -> dict[str, object]:
         },
         "/api/v1/reservations/x/nothing-read": {"fencing_token": "x", "attestation": "x"},
         "/api/v1/reservations/x/failed": {"fencing_token": "x"},
+        "/api/v1/lake/versions": {
+            "versions": [
+                {
+                    "table": "tax_summary",
+                    "version": "v1",
+                    "contract_digest": digest("contract"),
+                    "manifest_digest": digest("manifest"),
+                }
+            ]
+        },
         "/api/v1/log/openings": {**GROUND, "key": "x", "entries": [0]},
         "/api/v1/log/erasures": {**GROUND, "subject": "x"},
         "/api/v1/log/purges": GROUND,

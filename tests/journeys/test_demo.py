@@ -86,3 +86,14 @@ def test_the_demo_leaves_a_home_with_tokens_and_nothing_running(played, outcome)
 
     assert (home / "tokens" / "analyst").stat().st_mode & 0o077 == 0
     assert list((home / "run").glob("*.pid")) == []
+
+
+def test_nothing_is_missing_from_the_log_of_a_demo(played, outcome):
+    home, _ = played
+
+    command = [LAB, "audit", "reconcile", "--home", home, "--json"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("LAB_")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["findings"]) == (0, [])
+    assert len(found["versions_read"]) > 1

@@ -44,6 +44,7 @@ class Operation:
         self.operation_id = name
         self.stop_at = ""
         self.due = 0.0
+        self.settled = False
 
     def phase(self, name: str) -> None:
         if name == self.stop_at:
@@ -51,6 +52,9 @@ class Operation:
 
     def answer_at(self, seconds: float) -> None:
         self.due = seconds
+
+    def settle(self) -> None:
+        self.settled = True
 
     def cancelled(self) -> bool:
         return False
@@ -148,6 +152,30 @@ def test_what_fails_after_data_access_stays_charged(lab: Lab, fault: Exception) 
         lab.ask(Operation("one"))
     assert refused.value.code == "RESERVATION_CLOSED"
     assert lab.spent == COST
+
+
+@pytest.mark.parametrize("fault", [None, EngineFailure()])
+def test_nothing_is_recorded_before_its_time(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    operation, seen = Operation("one"), []
+
+    def told(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def tell(*given: Any, **named: Any) -> Any:
+            seen.append((name, operation.settled))
+            return real(*given, **named)
+
+        return tell
+
+    for name in ("reserve", "record", "failed"):
+        monkeypatch.setattr(lab.market, name, told(name, getattr(lab.market, name)))
+    lab.engines.running = fault
+    if fault is None:
+        lab.ask(operation)
+    else:
+        with pytest.raises(EngineFailure):
+            lab.ask(operation)
+    assert seen == [("reserve", False), ("record" if fault is None else "failed", True)]
 
 
 def test_noise_is_drawn_beside_the_engine(lab: Lab) -> None:

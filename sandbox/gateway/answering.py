@@ -119,6 +119,13 @@ class OperationHandle(Protocol):
         """Let the answer, or a failure, leave just this long after the question came."""
         ...
 
+    def settle(self) -> None:
+        """Wait until what came of it, an answer or a failure, may be recorded.
+
+        Raises `CancelledError` if the client has cancelled.
+        """
+        ...
+
     def cancelled(self) -> bool:
         """Return whether the client has cancelled; what was submitted stays charged."""
         ...

@@ -101,8 +101,8 @@ def cancelled() -> Refusal:
     return Refusal(
         "CANCELLED",
         "OPERATION_CANCELED: the operation was interrupted by its owner. "
-        "If it had already been submitted, it stays charged, and asking again is free.",
-        "OPERATION_CANCELED：操作已被其所有者中断。若已提交则仍计费，再次提问不再收费。",
+        "If it had already been submitted, it stays charged.",
+        "OPERATION_CANCELED：操作已被其所有者中断。若已提交则仍计费。",
     )
 
 

@@ -166,10 +166,12 @@ class Purse(Protocol):
         judged: Judged,
         operation_id: str,
         prepare: Callable[[ReleasePlan], Compute],
+        settle: Callable[[], None],
     ) -> Receipt:
         """Reserve, compute what is not stored yet, record, and read the committed bytes back.
 
-        What fails while preparing has read nothing and is refunded.
+        What fails while preparing has read nothing and is refunded. Once data may have been read,
+        `settle` waits for the time at which the record may be made.
         """
         ...
 
@@ -267,7 +269,7 @@ class Executor:
 
             return compute
 
-        receipt = self._purse.pay(asker, judged, operation.operation_id, prepare)
+        receipt = self._purse.pay(asker, judged, operation.operation_id, prepare, operation.settle)
         with _told_as_cancelled():
             return self._answered(asker, judged, receipt, operation.cancelled)
 

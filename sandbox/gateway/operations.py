@@ -40,6 +40,10 @@ MAX_FORGOTTEN: Final = 10_000
 
 _FIRST_PROGRESS: Final = 0.5
 _LAST_PROGRESS_STEP: Final = 8.0
+RECORD_SECONDS: Final = 0.03
+"""Before an answer's slot, what came of it is recorded: a commit and reading it back."""
+STRICT_RECORD_SECONDS: Final = 0.25
+"""The same with strict time, where an answer that misses its moment fails."""
 _POLL_SECONDS: Final = 1.0
 """How often a waiting stream looks whether its client is still there."""
 
@@ -139,6 +143,23 @@ class Operation:
     def answer_at(self, seconds: float) -> None:
         """Let whatever comes of it leave just this long after the start, or fail then."""
         self._answer_at = min(seconds, DEADLINE_SECONDS)
+
+    def settle(self) -> None:
+        """Wait until what came of it may be recorded; raise CancelledError if it was cancelled.
+
+        The log shows when something was recorded, so that follows the grid as answers do. After a
+        cancel nothing is recorded: else the client would learn whether it came too late.
+        """
+        with self._changed:
+            if self._answer_at is None:
+                elapsed = self._clock() - self._started
+                due = self._timing.grid.slot(elapsed + RECORD_SECONDS) - RECORD_SECONDS
+            else:
+                due = self._answer_at - STRICT_RECORD_SECONDS
+            while self.running and (wait := self._started + due - self._clock()) > 0:
+                self._changed.wait(wait)
+        if self.cancelled():
+            raise CancelledError
 
     def cancelled(self) -> bool:
         """Return whether the client has cancelled or the time is over.

@@ -121,6 +121,7 @@ class MarketplacePurse:
         judged: Judged,
         operation_id: str,
         prepare: Callable[[ReleasePlan], Compute],
+        settle: Callable[[], None],
     ) -> Receipt:
         """Reserve, compute what is not stored yet, record, and read the committed bytes back.
 
@@ -129,7 +130,7 @@ class MarketplacePurse:
         """
         try:
             with self._asking.holding((asker.tenant, operation_id)):
-                return self._pay(asker, judged, operation_id, prepare)
+                return self._pay(asker, judged, operation_id, prepare, settle)
         except MarketplaceProblem as problem:
             raise _refusal(problem) from problem
 
@@ -139,6 +140,7 @@ class MarketplacePurse:
         judged: Judged,
         operation_id: str,
         prepare: Callable[[ReleasePlan], Compute],
+        settle: Callable[[], None],
     ) -> Receipt:
         releases = judged.program.releases
         names = {t for r in releases for t in r.tables if judged.facts.tables[t].is_private}
@@ -162,7 +164,7 @@ class MarketplacePurse:
         )
         missing = {i.digest for i in held.items if i.release_id is None}
         if missing:
-            committed = self._computed(judged, held, missing, prepare, tables)
+            committed = self._computed(judged, held, missing, prepare, settle, tables)
         else:
             committed = self._client.recorded(held.reservation_id)
         answers = {
@@ -187,6 +189,7 @@ class MarketplacePurse:
         held: Held,
         missing: set[str],
         prepare: Callable[[ReleasePlan], Compute],
+        settle: Callable[[], None],
         tables: Mapping[str, str],
     ) -> Committed:
         releases = zip(judged.program.releases, judged.shares, strict=True)
@@ -198,9 +201,13 @@ class MarketplacePurse:
         with self._on_failure(held, self._client.failed):
             # Data may have been read: the charge stays, and the marketplace learns why no answer
             # came.
-            for digest, compute, share in ready:
-                data, release = compute(share)
-                made.append(MadeItem(digest, data, json.dumps(release.parameters)))
+            try:
+                for digest, compute, share in ready:
+                    data, release = compute(share)
+                    made.append(MadeItem(digest, data, json.dumps(release.parameters)))
+            finally:
+                # The log is public: when something comes of it must not tell how long it took.
+                settle()
         return self._client.record(held, made, tables)
 
     @contextmanager

@@ -46,6 +46,7 @@ class Operation:
         self.operation_id = name
         self.stop_at = ""
         self.due = 0.0
+        self.settled = False
 
     def phase(self, name: str) -> None:
         if name == self.stop_at:
@@ -53,6 +54,9 @@ class Operation:
 
     def answer_at(self, seconds: float) -> None:
         self.due = seconds
+
+    def settle(self) -> None:
+        self.settled = True
 
     def cancelled(self) -> bool:
         return False
@@ -169,6 +173,30 @@ def test_what_is_nested_too_deeply_is_refused_before_it_is_charged(lab: Lab) -> 
     finally:
         sys.setrecursionlimit(before)
     assert (refused.value.code, lab.spent) == ("TOO_LARGE", 0)
+
+
+@pytest.mark.parametrize("fault", [None, EngineFailure()])
+def test_nothing_is_recorded_before_its_time(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    operation, seen = Operation("one"), []
+
+    def told(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def tell(*given: Any, **named: Any) -> Any:
+            seen.append((name, operation.settled))
+            return real(*given, **named)
+
+        return tell
+
+    for name in ("reserve", "record", "failed"):
+        monkeypatch.setattr(lab.market, name, told(name, getattr(lab.market, name)))
+    lab.engines.running = fault
+    if fault is None:
+        lab.ask(operation)
+    else:
+        with pytest.raises(EngineFailure):
+            lab.ask(operation)
+    assert seen == [("reserve", False), ("record" if fault is None else "failed", True)]
 
 
 def test_noise_is_drawn_beside_the_engine(lab: Lab) -> None:

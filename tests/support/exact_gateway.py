@@ -62,8 +62,9 @@ class FreePurse:
         judged: Judged,
         operation_id: str,
         prepare: Callable[[ReleasePlan], Compute],
+        settle: Callable[[], None],
     ) -> Receipt:
-        del asker, operation_id
+        del asker, operation_id, settle
         answers = {
             plan.digest: prepare(plan)(share)[0]
             for plan, share in zip(judged.program.releases, judged.shares, strict=True)

@@ -116,6 +116,29 @@ def test_with_strict_time_answers_and_failures_leave_at_one_moment(
     assert 0.3 <= time.monotonic() - started < 0.42
 
 
+@pytest.mark.parametrize(("at", "due"), [(None, 0.17), (0.5, 0.25)], ids=["grid", "strict"])
+@pytest.mark.parametrize("took", [0.09, 0.13])
+def test_what_came_of_a_question_is_recorded_by_the_grid(
+    took: float, at: float | None, due: float
+) -> None:
+    started = time.monotonic()
+    running = operation(grid=True)
+    if at is not None:
+        running.answer_at(at)
+    time.sleep(took)
+    running.settle()
+    assert due <= time.monotonic() - started < due + 0.06
+
+
+def test_after_a_cancel_nothing_is_recorded() -> None:
+    running = operation(grid=True)
+    threading.Timer(0.02, running.interrupt).start()
+    started = time.monotonic()
+    with pytest.raises(CancelledError):
+        running.settle()
+    assert time.monotonic() - started < 0.06
+
+
 def test_with_strict_time_a_late_answer_is_a_failure_and_never_sent() -> None:
     running = operation()
 

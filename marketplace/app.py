@@ -30,7 +30,9 @@ from marketplace.audit.store import use_vault
 from marketplace.audit.vault import Vault
 from marketplace.audit.witnessing import Witnessing, witnesses_from
 from marketplace.budgets import api as budgets_api
+from marketplace.budgets import proposal_api
 from marketplace.budgets.policy import PolicyFile, pin
+from marketplace.budgets.proposals import Proposals
 from marketplace.budgets.replay import replay
 from marketplace.catalogue import api as catalogue_api
 from marketplace.catalogue import delivery_api, publishing_api
@@ -98,7 +100,6 @@ def _assembled(
             "`python -m marketplace replay` lists them all."
         )
     policy = PolicyFile(settings.policy)
-    pin(database, policy())
     directory = Directory(settings.home / FILE)
     vault = Vault(settings.audit_keys)
     use_vault(database, vault)
@@ -115,6 +116,7 @@ def _assembled(
     facts = LabFacts(ContractFacts(settings.contracts, around), law, sample_codes(classes), clock)
     book = PolicyBook.load(settings.cedar)
     put_in_force(database, book, clock())
+    pin(database, policy(), clock(), found.pinned)
     gate = Gate(book, facts, clock)
     desk = Desk(database, book, facts, directory.people, clock)
     requests = Requests(desk, around["requests"], around["bureau"], facts.barrier)
@@ -151,6 +153,7 @@ def _assembled(
         Demands(desk, Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))),
         Decisions(desk),
         Worker(tuple(tasks)),
+        Proposals(desk, policy, around["bureau"]),
     )
 
 
@@ -188,6 +191,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for part in (
         identity_api,
         budgets_api,
+        proposal_api,
         releases_api,
         audit_api,
         policy_api,

@@ -10,6 +10,7 @@ from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.witnessing import Witnessing
 from marketplace.budgets.policy import PolicyFile
+from marketplace.budgets.proposals import Proposals
 from marketplace.catalogue.parts import Publishing
 from marketplace.catalogue.service import Catalogue
 from marketplace.contracts.service import Contracts
@@ -42,3 +43,4 @@ class Services:
     demands: Demands
     decisions: Decisions
     worker: Worker
+    proposals: Proposals

@@ -235,6 +235,10 @@ USER_ROUTES = (
     ("GET", "/api/v1/releases/x/answer"),
 )
 WORKFLOW_ROUTES = (
+    ("GET", "/api/v1/budget/proposals"),
+    ("POST", "/api/v1/budget/proposals"),
+    ("POST", "/api/v1/budget/proposals/x/decision"),
+    ("POST", "/api/v1/budget/proposals/x/withdrawal"),
     ("GET", "/api/v1/access/drafts"),
     ("GET", "/api/v1/access/grants"),
     ("POST", "/api/v1/access/grants/x/renewals"),

@@ -30,7 +30,8 @@ from marketplace.audit.store import use_vault
 from marketplace.audit.vault import Vault
 from marketplace.audit.witnessing import Witnessing, witnesses_from
 from marketplace.budgets import api as budgets_api
-from marketplace.budgets import proposal_api
+from marketplace.budgets import outlook_api, proposal_api
+from marketplace.budgets.outlook import Outlook
 from marketplace.budgets.policy import PolicyFile, pin
 from marketplace.budgets.proposals import Proposals
 from marketplace.budgets.replay import replay
@@ -59,6 +60,7 @@ from marketplace.policy import api as policy_api
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.facts import ContractFacts
 from marketplace.policy.service import Decisions, put_in_force
+from marketplace.portal.budget_pages import with_budget_pages
 from marketplace.portal.pages import portal
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
@@ -154,6 +156,7 @@ def _assembled(
         Decisions(desk),
         Worker(tuple(tasks)),
         Proposals(desk, policy, around["bureau"]),
+        Outlook(desk, policy, around["bureau"]),
     )
 
 
@@ -192,6 +195,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         identity_api,
         budgets_api,
         proposal_api,
+        outlook_api,
         releases_api,
         audit_api,
         policy_api,
@@ -211,7 +215,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     # Last: whatever is no path of the API is the portal's.
-    app.mount("/", portal(services, clock))
+    app.mount("/", with_budget_pages(portal(services, clock)))
     return app
 
 

@@ -9,6 +9,7 @@ from marketplace.audit.openings import Openings
 from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.witnessing import Witnessing
+from marketplace.budgets.outlook import Outlook
 from marketplace.budgets.policy import PolicyFile
 from marketplace.budgets.proposals import Proposals
 from marketplace.catalogue.parts import Publishing
@@ -44,3 +45,4 @@ class Services:
     decisions: Decisions
     worker: Worker
     proposals: Proposals
+    outlook: Outlook

@@ -30,6 +30,7 @@ class Event(StrEnum):
     BUDGET_PINNED = "budget:pin"
     BUDGET_PROPOSED = "budget:propose"
     BUDGET_DECIDED = "budget:decide"
+    BUDGETS_READ = "budget:read"
     LOG_READ = "log:read"
     LOG_OPENED = "log:open"
     LOG_PURGED = "log:purge"

@@ -229,6 +229,10 @@ GATEWAY_ROUTES = (
     ("GET", "/api/v1/tenants/demo-bank/budget?domain=enterprise"),
 )
 USER_ROUTES = (
+    ("GET", "/api/v1/budget/calendar"),
+    ("GET", "/api/v1/budget/questions"),
+    ("GET", "/api/v1/budget/datasets"),
+    ("GET", "/api/v1/budget/datasets/x"),
     ("GET", "/api/v1/budget?domain=enterprise"),
     ("GET", "/api/v1/queries"),
     ("GET", "/api/v1/receipts/x"),

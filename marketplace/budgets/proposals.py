@@ -108,6 +108,11 @@ class Proposals:
         with self.desk.database.reading() as connection:
             return store.listed(connection, MOST)
 
+    def in_force(self, domain: str, cohort: int) -> Shares:
+        """Return what a cohort may spend as things stand."""
+        with self.desk.database.reading() as connection:
+            return store.shares_of(connection, self._domain(domain), cohort)
+
     def may(self, person: Person, action: str) -> bool:
         """Whether policy lets a person take a step at all."""
         try:

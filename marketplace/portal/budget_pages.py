@@ -78,7 +78,15 @@ def proposals(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     drafts = []
     if here.proposals.may(person, "proposeBudget"):
         drafts = [
-            {"domain": name, "cohort": year, "shares": domain.shares.holders().items()}
+            {
+                "domain": name,
+                "cohort": year,
+                # Whoever the policy gives a share can be given one, also after it was left out.
+                "shares": {
+                    **dict.fromkeys(domain.shares.holders(), Budget(0)),
+                    **here.proposals.in_force(name, year).holders(),
+                }.items(),
+            }
             for name, domain in sorted(here.policy().domains.items())
         ]
     facts = {
@@ -86,7 +94,6 @@ def proposals(request: Request, here: Here, browser: Signed) -> HTMLResponse:
         "drafts": drafts,
         "decides": here.proposals.may(person, "decideBudget"),
         "user": person.user,
-        "largest": LARGEST,
     }
     return pages.render_page(request, browser, "budget_proposals", facts)
 

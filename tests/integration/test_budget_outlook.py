@@ -291,6 +291,12 @@ def csrf(page: httpx.Response) -> str:
     return found[1]
 
 
+def test_every_page_asks_to_sign_in_first(visitor: httpx.Client) -> None:
+    for path in ("calendar", "proposals", f"tenants/{BANK}", "datasets/tax_summary"):
+        answer = visitor.get(f"/budget/{path}")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+
+
 def test_pages_show_the_same_figures_and_nobody_elses(
     visitor: httpx.Client, market: Services, settings: Settings
 ) -> None:
@@ -351,5 +357,12 @@ def test_a_cohorts_budget_is_proposed_and_decided_on_the_page(
     given = {"csrf": csrf(page), "text_sha256": found.sha256, "verdict": "approve"}
     assert found.sha256 in page.text
     assert visitor.post(decision, data=given).status_code == 303
-    assert words("en")["proposals.state.in-force"] in visitor.get("/budget/proposals").text
+    page = visitor.get("/budget/proposals")
+    assert words("en")["proposals.state.in-force"] in page.text
+    drafted = dict(re.findall(r'name="((?:rho|delta):[^"]*)".* value="(\d+)"', page.text))
+    assert (drafted["rho:"], drafted[f"rho:{FIRM}"], drafted[f"rho:{BANK}"]) == (
+        "5000",
+        "4000",
+        "0",
+    )
     assert line(market.outlook.calendar(ANALYST), 2027).share == Budget(4_000, 10)

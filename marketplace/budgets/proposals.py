@@ -83,6 +83,7 @@ class Proposals:
                     store.put_in_force(connection, after)
                 store.close(connection, after)
                 self._enter(connection, Event.BUDGET_DECIDED, person, after, (made,))
+                self._answer(connection, after)
         except MarketplaceError as denial:
             self.desk.refuse(person, "decide-budget", name, denial)
             raise
@@ -173,6 +174,16 @@ class Proposals:
         )
         people = set(self.desk.holders("approver", self.bureau)) - {person.user}
         self.desk.tell(connection, people, "budget:propose", found.id, said)
+
+    def _answer(self, connection: Connection, found: Proposal) -> None:
+        in_force = found.state is State.IN_FORCE
+        said = Said(
+            f"Your proposal for cohort {found.cohort} of {found.domain} was "
+            f"{'put in force' if in_force else 'declined'}.",
+            f"您就主体域 {found.domain} 批次 {found.cohort} 提出的预算"
+            f"{'已批准生效' if in_force else '已被否决'}。",
+        )
+        self.desk.tell(connection, [found.by], "budget:decide", found.id, said)
 
 
 def _known(connection: Connection, name: str) -> Proposal:

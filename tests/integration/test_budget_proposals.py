@@ -91,6 +91,13 @@ def test_two_persons_give_a_later_cohort_other_figures_and_others_keep_theirs(
     assert recount.caps["enterprise", 2026, ""] == (2_000, 100)
 
 
+def test_who_decides_and_who_proposed_are_told(market: Services) -> None:
+    decide(market, propose(market), approve=False)
+    inbox = market.access.inbox
+    events = [[n.event for n in inbox.notices(who)] for who in (APPROVER, REVIEWER)]
+    assert events == [["budget:propose"], ["budget:decide"]]
+
+
 def test_every_step_is_an_entry_that_names_figures_and_hides_people(market: Services) -> None:
     decide(market, propose(market))
     (pinned,), (proposed,), (decided,) = (

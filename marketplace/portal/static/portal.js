@@ -9,7 +9,7 @@ for (const place of document.querySelectorAll("[data-plot]")) {
     animation: false,
     grid: { left: 90, right: 24, top: 24, bottom: 40 },
     tooltip: { trigger: "axis" },
-    xAxis: { type: "time" },
+    xAxis: { type: "time", axisLabel: { hideOverlap: true } },
     yAxis: { type: "value", min: 0 },
     series: [
       { type: "line", step: "end", data: points, showSymbol: points.length < 40, color: "#0b5cad" },

@@ -1,7 +1,11 @@
 """Other figures for a later cohort: two persons of the bureau, in force, logged, recounted."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,8 +23,8 @@ from marketplace.identity.model import SEEDED, Person
 from marketplace.services import Services
 from marketplace.settings import Settings
 from privacy.dp.budget import Budget
-from tests.support.databases import without_foreign_keys
-from tests.support.marketplace import POLICY, ask, item, make_home, parts
+from tests.support.databases import environment, without_foreign_keys
+from tests.support.marketplace import POLICY, Clock, ask, item, make_home, parts
 
 PEOPLE = {name: Person(name, org, roles, "en") for name, org, roles in SEEDED}
 REVIEWER, APPROVER = PEOPLE["bureau-reviewer"], PEOPLE["bureau-approver"]
@@ -137,6 +141,16 @@ def test_a_cohort_that_has_begun_is_refused(market: Services, cohort: int) -> No
     error = refused(propose, market, cohort=cohort)
     assert error.code == "BUDGET_FIXED"
     assert "2027" in error.en
+
+
+def test_a_cohort_has_begun_when_its_year_has_anywhere(market: Services) -> None:
+    clock = market.proposals.desk.clock
+    assert isinstance(clock, Clock)
+    clock.now = datetime(2026, 12, 31, 9, 59, tzinfo=UTC)
+    found = propose(market)
+    clock.now = datetime(2026, 12, 31, 10, 0, tzinfo=UTC)
+    assert refused(decide, market, found).code == "BUDGET_FIXED"
+    assert refused(propose, market).code == "BUDGET_FIXED"
 
 
 @pytest.mark.parametrize(
@@ -268,6 +282,33 @@ def test_a_difference_that_was_planted_is_found_and_stops_the_start(
     assert any(said in f for f in findings), findings
     with pytest.raises(LedgerBehindLogError, match="differences"), parts(settings):
         pass
+
+
+def test_the_command_reports_caps_and_a_planted_difference(settings: Settings) -> None:
+    with parts(settings) as market:
+        decide(market, propose(market))
+        spend(market, "one", 500, 2027)
+    told = recounted(settings)
+    assert (told.returncode, "0 differences" in told.stdout) == (0, True)
+    assert f"enterprise 2027 {FIRM}: 500 micro-rho, 0e-12 delta; of 3000 and 40e-12" in told.stdout
+    assert "enterprise 2027 has a budget of its own: 5000 micro-rho" in told.stdout
+    database = db.open_database(settings.database_url)
+    with database.writing() as connection:
+        connection.execute(update(cohort_caps).values(micro_rho=9_000))
+    database.close()
+    told = recounted(settings)
+    assert (told.returncode, "3 differences" in told.stdout) == (1, True)
+    assert "DIFFERENCE the cohort's own budget of ('enterprise', 2027, '')" in told.stdout
+
+
+def recounted(settings: Settings) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "marketplace", "replay", "--home", str(settings.home)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment(settings.home)},
+    )
 
 
 def test_the_recount_finds_what_a_service_without_its_checks_lets_through(

@@ -77,7 +77,12 @@ def _replay(settings: Settings) -> int:
     found = replay(db.open_database(settings.database_url))
     _say(f"{found.entries} entries, {found.releases} releases, {len(found.findings)} differences")
     for (domain, cohort, tenant), (micro_rho, delta) in sorted(found.spent.items()):
-        _say(f"  {domain} {cohort} {tenant or '(all)'}: {micro_rho} micro-rho, {delta}e-12 delta")
+        cap = found.caps.get((domain, cohort, tenant))
+        of = f"; of {cap[0]} and {cap[1]}e-12" if cap else ""
+        whose = f"{domain} {cohort} {tenant or '(all)'}"
+        _say(f"  {whose}: {micro_rho} micro-rho, {delta}e-12 delta{of}")
+    for (domain, cohort), holders in sorted(found.own.items()):
+        _say(f"  {domain} {cohort} has a budget of its own: {holders[''][0]} micro-rho in all")
     for finding in found.findings:
         _say(f"  DIFFERENCE {finding}")
     return 1 if found.findings else 0

@@ -30,7 +30,10 @@ from marketplace.audit.store import use_vault
 from marketplace.audit.vault import Vault
 from marketplace.audit.witnessing import Witnessing, witnesses_from
 from marketplace.budgets import api as budgets_api
+from marketplace.budgets import outlook_api, proposal_api
+from marketplace.budgets.outlook import Outlook
 from marketplace.budgets.policy import PolicyFile, pin
+from marketplace.budgets.proposals import Proposals
 from marketplace.budgets.replay import replay
 from marketplace.catalogue import api as catalogue_api
 from marketplace.catalogue import delivery_api, publishing_api
@@ -59,6 +62,7 @@ from marketplace.policy import api as policy_api
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.facts import ContractFacts
 from marketplace.policy.service import Decisions, put_in_force
+from marketplace.portal.budget_pages import with_budget_pages
 from marketplace.portal.pages import portal
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
@@ -100,7 +104,6 @@ def _assembled(
             "`python -m marketplace replay` lists them all."
         )
     policy = PolicyFile(settings.policy)
-    pin(database, policy())
     directory = Directory(settings.home / FILE)
     vault = Vault(settings.audit_keys)
     use_vault(database, vault)
@@ -117,6 +120,7 @@ def _assembled(
     facts = LabFacts(ContractFacts(settings.contracts, around), law, sample_codes(classes), clock)
     book = PolicyBook.load(settings.cedar)
     put_in_force(database, book, clock())
+    pin(database, policy(), clock(), found.pinned)
     gate = Gate(book, facts, clock)
     desk = Desk(database, book, facts, directory.people, clock)
     requests = Requests(desk, around["requests"], around["bureau"], facts.barrier)
@@ -154,6 +158,8 @@ def _assembled(
         Demands(desk, Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))),
         Decisions(desk),
         Worker(tuple(tasks)),
+        Proposals(desk, policy, around["bureau"]),
+        Outlook(desk, policy, around["bureau"]),
     )
 
 
@@ -191,6 +197,8 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for part in (
         identity_api,
         budgets_api,
+        proposal_api,
+        outlook_api,
         releases_api,
         ingests_api,
         audit_api,
@@ -211,7 +219,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     # Last: whatever is no path of the API is the portal's.
-    app.mount("/", portal(services, clock))
+    app.mount("/", with_budget_pages(portal(services, clock)))
     return app
 
 

@@ -9,7 +9,9 @@ from marketplace.audit.openings import Openings
 from marketplace.audit.published import Log
 from marketplace.audit.readings import Readings
 from marketplace.audit.witnessing import Witnessing
+from marketplace.budgets.outlook import Outlook
 from marketplace.budgets.policy import PolicyFile
+from marketplace.budgets.proposals import Proposals
 from marketplace.catalogue.parts import Publishing
 from marketplace.catalogue.service import Catalogue
 from marketplace.contracts.service import Contracts
@@ -44,3 +46,5 @@ class Services:
     demands: Demands
     decisions: Decisions
     worker: Worker
+    proposals: Proposals
+    outlook: Outlook

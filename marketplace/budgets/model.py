@@ -2,6 +2,8 @@
 
 One ledger account per (unit domain, cohort): a cap that never grows, and tenants' allotments inside
 it, fixed in advance, so that what one tenant sees never depends on another (soundness C.21, C.24).
+The policy's figures are those of every cohort, but of one that was given others before it began
+(`proposal`).
 """
 
 import math
@@ -11,11 +13,37 @@ from typing import Any
 
 from privacy.dp.budget import Budget, epsilon_of, micro_rho_of
 
+COHORT = ""
+"""Holder of a cohort's own cap; every other holder is a tenant."""
+
 ROUNDING = 1e-6
 """How far an epsilon written as text may lie below the one it was priced at."""
 
 DELTA_SHARE = 1000
 """All loss of a domain is stated at delta 1 / (1000 · max units) (soundness C.22)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What may be lost of one cohort: its cap, and each tenant's part of it."""
+
+    cap: Budget
+    allotments: Mapping[str, Budget]
+
+    def of(self, holder: str) -> Budget:
+        """Return a holder's share; nothing for a tenant that none is fixed for."""
+        return self.cap if holder == COHORT else self.allotments.get(holder, Budget(0))
+
+    def total(self) -> Budget:
+        """Return all allotments together."""
+        total = Budget(0)
+        for share in self.allotments.values():
+            total = total + share
+        return total
+
+    def holders(self) -> dict[str, Budget]:
+        """Return every holder with its share, the cohort's cap first."""
+        return {COHORT: self.cap, **dict(sorted(self.allotments.items()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +58,7 @@ class DomainPolicy:
 
     def __post_init__(self) -> None:
         """Refuse a policy that promises more than its cap, or leaves no delta to state it at."""
-        total = Budget(0)
-        for share in self.allotments.values():
-            total = total + share
+        total = self.shares.total()
         if not self.cap.covers(total):
             raise ValueError(
                 f"allotments of domain {self.domain} sum to {total.micro_rho} micro-rho and "
@@ -44,6 +70,11 @@ class DomainPolicy:
                 f"delta of domain {self.domain} is {self.cap.delta_1e12}e-12; for {self.max_units} "
                 f"units it is below {self.target_delta_1e12}e-12, at which epsilon is stated"
             )
+
+    @property
+    def shares(self) -> Shares:
+        """Return what every cohort has that was not given shares of its own."""
+        return Shares(self.cap, self.allotments)
 
     @property
     def target_delta_1e12(self) -> int:

@@ -1,20 +1,28 @@
 """The policy file in force, and the pin that keeps caps and allotments from ever changing.
 
 A cohort's budget never grows (soundness C.21), and shares that moved between tenants would make
-one tenant's denial depend on what another spent (C.24). The database remembers the first figures; a
-home whose file says otherwise does not start. New domains and new tenants may be added, within the
-cap. The file's grants are those of a home's first start; after it they live in the database.
+one tenant's denial depend on what another spent (C.24). The database remembers the first figures,
+and the log has them as entries, from which the recount takes them; a home whose file says otherwise
+does not start. New domains and new tenants may be added, within the cap. A later cohort gets other
+figures by two persons (`proposals`), never by the file. The file's grants are those of a home's
+first start; after it they live in the database.
 """
 
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 
 import yaml
 from sqlalchemy import insert, select
 
 from marketplace import db
+from marketplace.audit import store as log
+from marketplace.audit.entry import Event, Plain
 from marketplace.budgets.model import BudgetPolicy, parse_policy
-from marketplace.budgets.store import COHORT
 from privacy.dp.budget import Budget
+
+PER_ENTRY = 200
+"""Figures in one log entry, which has a longest length."""
 
 
 class PolicyChangedError(Exception):
@@ -38,12 +46,20 @@ def load_policy(path: Path) -> BudgetPolicy:
     return parse_policy(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def pin(database: db.Database, policy: BudgetPolicy) -> None:
-    """Remember all caps and allotments; raise `PolicyChangedError` if one differs from before."""
+def pin(
+    database: db.Database,
+    policy: BudgetPolicy,
+    now: datetime,
+    logged: Collection[tuple[str, str]] = (),
+) -> None:
+    """Remember all caps and allotments; raise `PolicyChangedError` if one differs from before.
+
+    `logged`: whose figures the log has already. An older home's are entered at its next start.
+    """
     wanted = {
-        (domain.domain, tenant): share
+        (domain.domain, holder): share
         for domain in policy.domains.values()
-        for tenant, share in {COHORT: domain.cap, **domain.allotments}.items()
+        for holder, share in domain.shares.holders().items()
     }
     with database.reading() as connection:
         known = {
@@ -63,9 +79,24 @@ def pin(database: db.Database, policy: BudgetPolicy) -> None:
         for (domain, tenant), share in sorted(wanted.items())
         if (domain, tenant) not in known
     ]
-    if new:
-        with database.writing() as connection:
+    entered: list[Plain] = [
+        {
+            "domain": domain,
+            "holder": holder,
+            "micro_rho": share.micro_rho,
+            "delta_1e12": share.delta_1e12,
+        }
+        for (domain, holder), share in sorted(wanted.items())
+        if (domain, holder) not in logged
+    ]
+    if not entered:
+        return
+    with database.writing() as connection:
+        if new:
             connection.execute(insert(db.caps), new)
+        for start in range(0, len(entered), PER_ENTRY):
+            some = entered[start : start + PER_ENTRY]
+            log.append(connection, Event.BUDGET_PINNED, now, {"shares": some})
 
 
 def _changed(domain: str, tenant: str, before: Budget, now: Budget | None) -> PolicyChangedError:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from marketplace import db
-from marketplace.budgets.model import BudgetPolicy, DomainPolicy
+from marketplace.budgets.model import COHORT, BudgetPolicy, DomainPolicy
+from marketplace.budgets.proposal_store import shares_of
 from marketplace.errors import MarketplaceError
 from marketplace.releases.model import Item, Left
 from privacy.dp.budget import Budget, epsilon_of
-
-COHORT = ""
-"""Tenant name of the account that holds a cohort's own cap."""
 
 
 def charge_tenant(
@@ -51,21 +49,25 @@ def left(connection: Connection, policy: BudgetPolicy, tenant: str, domain_name:
     cap = domain.allotments.get(tenant, Budget(0))
     account = db.accounts.c
     rows = connection.execute(
-        select(account.cohort, account.spent_micro_rho, account.spent_delta_1e12)
+        select(db.accounts)
         .where(account.domain == domain_name, account.tenant == tenant)
         .order_by(account.cohort)
     ).all()
-    spent = {r[0]: Budget(r[1], r[2]) for r in rows}
+    spent = {r.cohort: Budget(r.spent_micro_rho, r.spent_delta_1e12) for r in rows}
+    rest = {r.cohort: Budget(r.cap_micro_rho, r.cap_delta_1e12) - spent[r.cohort] for r in rows}
     most = Budget(
         max((s.micro_rho for s in spent.values()), default=0),
         max((s.delta_1e12 for s in spent.values()), default=0),
     )
     return Left(
         domain=domain_name,
-        budget=cap - most,
+        budget=Budget(
+            min((r.micro_rho for r in rest.values()), default=cap.micro_rho),
+            min((r.delta_1e12 for r in rest.values()), default=cap.delta_1e12),
+        ),
         cap=cap,
         spent_epsilon=domain.epsilon(most),
-        cohorts={c: cap - s for c, s in spent.items()},
+        cohorts=rest,
     )
 
 
@@ -151,9 +153,11 @@ def _spend(
     }
     opened, spent = [], []
     for (name, cohort), cost in sorted(costs.items()):
-        domain = domains[name]
-        full = domain.cap if holder == COHORT else domain.allotments.get(holder, Budget(0))
-        cap, before = known.get((name, cohort), (full, Budget(0)))
+        if (name, cohort) in known:
+            cap, before = known[name, cohort]
+        else:
+            cap = shares_of(connection, domains[name], cohort).of(holder)
+            before = Budget(0)
         after = before + cost
         if not cap.covers(after):
             raise _exhausted(name, cohort, cost, cap - before)

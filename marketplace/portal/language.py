@@ -10,8 +10,10 @@ _WORDS = Path(__file__).parent / "words"
 
 @cache
 def words(language: str) -> dict[str, str]:
-    """Return all texts of a language."""
-    found: dict[str, str] = json.loads((_WORDS / f"{language}.json").read_text(encoding="utf-8"))
+    """Return all texts of a language, those of parts with a file of their own included."""
+    found: dict[str, str] = {}
+    for file in (f"{language}.json", f"budgets.{language}.json"):
+        found |= json.loads((_WORDS / file).read_text(encoding="utf-8"))
     return found
 
 

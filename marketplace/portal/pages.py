@@ -16,11 +16,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from marketplace.audit import tree
+from marketplace.budgets.forecast import WINDOW_DAYS, cumulative, exhaustion
 from marketplace.errors import STATUS, MarketplaceError
 from marketplace.http import unrouted
 from marketplace.portal import store
 from marketplace.portal.browsers import Browser, Browsers
-from marketplace.portal.forecast import WINDOW_DAYS, cumulative, exhaustion
 from marketplace.portal.language import preferred, say
 from marketplace.releases import reading
 from marketplace.releases.model import Left
@@ -291,3 +291,7 @@ def _unrouted(request: Request, error: Exception) -> Response:
     if request.url.path.startswith("/api/"):
         return unrouted(request, error)
     return _anonymous(request, "error", {"text": str(error.detail)}, error.status_code)
+
+
+render_page, read_form = _page, _checked_form
+"""For pages in modules of their own."""

@@ -5,6 +5,9 @@ undone before anything is counted. Sources: Unicode NFKC (UAX #15); GB 32100-201
 social credit code (check character modulo 31), GB 11714-1997 for the organisation code inside it
 (positions 9 to 17, check character modulo 11). The division in positions 3 to 8 is not checked:
 divisions are dissolved while codes live on.
+
+Ids of other kinds are any short text, but never an enterprise's code: under another domain's name
+the same firm would be another unit, with a budget of its own.
 """
 
 import duckdb
@@ -37,7 +40,7 @@ def canonical_ids(
     clean = "upper(trim(text, chr(32) || chr(9) || chr(10) || chr(13)))"
     valid = _uscc_is_valid("id") if form is UnitFormat.USCC else _opaque_is_valid("id")
     if type_.is_integral:
-        valid = "id IS NOT NULL"
+        valid = f"id IS NOT NULL AND NOT ({_is_enterprise('id')})"
         width = "INTEGER" if type_ is DataType.INTEGER else "BIGINT"
         digits = f"CASE WHEN regexp_full_match({clean}, '-?[0-9]+') THEN {clean} END"
         clean = f"TRY_CAST({digits} AS {width})::VARCHAR"
@@ -53,7 +56,16 @@ def canonical_ids(
 
 
 def _opaque_is_valid(text: str) -> str:
-    return f"regexp_full_match({text}, '[^\\p{{C}}]{{1,64}}')"
+    return f"regexp_full_match({text}, '[^\\p{{C}}]{{1,64}}') AND NOT ({_is_enterprise(text)})"
+
+
+def _is_enterprise(text: str) -> str:
+    """Whether an id is the code of a registered business, which is a unit of its own domain.
+
+    Entered here too, the same firm would have a second budget. The registry of businesses gives out
+    91, 92 and 93; other authorities' codes begin as other numbers of 18 digits may.
+    """
+    return f"substr({text}, 1, 2) IN ('91', '92', '93') AND {_uscc_is_valid(text)}"
 
 
 def _uscc_is_valid(text: str) -> str:

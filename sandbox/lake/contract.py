@@ -161,6 +161,13 @@ class _Reader:
         form = listed[0].get("format", default.value)
         if form not in list(UnitFormat):
             self._fail(f"format of unit column {name} must be one of {[*UnitFormat]}")
+        if (form == UnitFormat.USCC) != (domain == "enterprise"):
+            self._fail(
+                f"unit column {name}: domain enterprise, and no other, is known by ids of format "
+                "uscc; in a domain of its own the same firm would have a second budget"
+            )
+        if form == UnitFormat.USCC and column.type is not DataType.STRING:
+            self._fail(f"unit column {name} of format uscc must be a string")
         for fact in ("maxRowsPerUnit", "maxUnits"):
             value = privacy.get(fact)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10**9:

@@ -21,13 +21,13 @@ import duckdb
 from privacy.dp.types import Value
 from sandbox.lake.canonical import canonical_ids
 from sandbox.lake.catalogue import Lake
-from sandbox.lake.errors import LakeError, UnknownTableError
+from sandbox.lake.errors import ContractError, LakeError, UnknownTableError
 from sandbox.lake.keyed import KeyedHash
 from sandbox.lake.keys import KeyRing
 from sandbox.lake.layout import Earlier, Laid, Layout
 from sandbox.lake.manifest import Batch, Manifest, StoredFile, folder_of, publish
 from sandbox.lake.reading import Encoding, Source, open_source
-from sandbox.lake.registry import assign, open_registry, save_registry
+from sandbox.lake.registry import assign, of_kind, open_registry, save_registry
 from sandbox.lake.report import figures, note_faults, read_report, write_quarantine
 from sandbox.lake.rows import RowReader, quote
 from sandbox.lake.seal import digest_of, seal_file
@@ -83,6 +83,7 @@ def ingest(delivery: Delivery, place: Place, say: Callable[[str], None]) -> Outc
         contract = delivery.contract.resolve(lambda source: _domain(lake, source))
         batch = _batch(delivery)
         current = _current(lake, table)
+        _check_lineage(contract, current)
         if current and _is_stored(delivery, batch, contract, current):
             # What was killed right after publishing left its working files behind.
             shutil.rmtree(place.work / "ingest" / table, ignore_errors=True)
@@ -120,6 +121,7 @@ def check(delivery: Delivery, place: Place, say: Callable[[str], None]) -> dict[
     place.work.mkdir(mode=0o700, parents=True, exist_ok=True)
     lake = Lake(place.store, place.keys, place.work / "cache")
     contract = delivery.contract.resolve(lambda source: _domain(lake, source))
+    _check_lineage(contract, _current(lake, table))
     with locked(place.work / "locks" / f"check-{table}"):
         steps = only_steps(place.work / "check" / table, secrets.token_hex(8))
         try:
@@ -271,7 +273,8 @@ class _Run:
         keys, store = self._place.keys, self._place.store
         with locked(self._place.work / "locks" / f"domain-{unit.domain}"):
             self._say("registering units")
-            known = open_registry(connection, store, keys, unit.domain, self._steps.folder)
+            held = open_registry(connection, store, keys, unit.domain, self._steps.folder)
+            known = of_kind(held, unit.kind(type_))
             year = self._delivery.as_known.year
             registry, grown = assign(connection, keys, known, year)
             count = connection.execute("SELECT count(*) FROM registry").fetchone()
@@ -280,7 +283,7 @@ class _Run:
                     f"Domain {unit.domain} would have more than the {unit.max_units} units that "
                     "the contract attests. Its owner has to state a higher cap first."
                 )
-            if grown and not self._trial:
+            if (grown or known != held) and not self._trial:
                 save_registry(connection, store, keys, registry, self._steps.folder)
         return registry.epochs
 
@@ -290,6 +293,17 @@ def _current(lake: Lake, table: str) -> Manifest | None:
         return lake.manifest(table)
     except UnknownTableError:
         return None
+
+
+def _check_lineage(contract: Contract, current: Manifest | None) -> None:
+    """Refuse a version whose rows belong to others than before: other accounts would pay for it."""
+    before = contract.lineage if current is None else current.contract.lineage
+    if before != contract.lineage:
+        raise ContractError(
+            contract.table,
+            f"its rows were {before} and would be {contract.lineage}. All versions of a table are "
+            "charged to the same accounts; store other rows as another table.",
+        )
 
 
 def _report(lake: Lake, manifest: Manifest) -> dict[str, Any]:

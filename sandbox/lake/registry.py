@@ -5,18 +5,20 @@ also the tombstone that stays after a unit's rows were erased, and no integer is
 The integer is taken from the token, so that the presence of one unit does not change another's;
 only on a collision (odds about 10^-7 for a million units) does the later token take the next draw.
 A unit's cohort is the year in which it was first ingested anywhere in the domain.
+All tables of a domain name its units by one kind of id: by another kind the same unit would be
+entered again, as a new one of a new cohort, with a budget of its own.
 """
 
 import hashlib
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
-from sandbox.lake.errors import IntegrityError
+from sandbox.lake.errors import IntegrityError, LakeError
 from sandbox.lake.keyed import KeyedHash
 from sandbox.lake.keys import KeyRing
 from sandbox.lake.seal import digest_of, seal_file, unseal_file
@@ -33,6 +35,8 @@ class Registry:
     domain: str
     epochs: tuple[int, ...]
     """Years in which anything was ingested into the domain: a fact about deliveries, not units."""
+    kind: str = ""
+    """Kind of its ids, set by the first delivery; empty before it."""
 
 
 def open_registry(
@@ -61,7 +65,18 @@ def open_registry(
     connection.execute("INSERT INTO registry SELECT * FROM read_parquet(?)", [str(plain)])
     sealed.unlink()
     plain.unlink()
-    return Registry(domain, tuple(content["epochs"]))
+    return Registry(domain, tuple(content["epochs"]), content.get("kind", ""))
+
+
+def of_kind(registry: Registry, kind: str) -> Registry:
+    """Return the registry with its kind of ids settled; LakeError if it is another."""
+    if registry.kind not in ("", kind):
+        raise LakeError(
+            f"Domain {registry.domain} knows its units by {registry.kind} ids, and this contract "
+            f"names them by {kind} ids: the same unit would count twice. Deliver the ids that the "
+            "domain uses."
+        )
+    return replace(registry, kind=kind)
 
 
 def assign(
@@ -100,7 +115,7 @@ def assign(
     _check_bijection(connection)
     new = connection.execute("SELECT count(*) FROM drawn").fetchone()
     epochs = tuple(sorted({*registry.epochs, year}))
-    return Registry(registry.domain, epochs), new != (0,) or epochs != registry.epochs
+    return replace(registry, epochs=epochs), new != (0,) or epochs != registry.epochs
 
 
 def save_registry(
@@ -119,7 +134,12 @@ def save_registry(
     seal_file(keys, plain, sealed)
     plain.unlink()
     key = f"domains/{registry.domain}/{secrets.token_hex(8)}.parquet.age"
-    content = {"key": key, "sha256": digest_of(sealed), "epochs": list(registry.epochs)}
+    content = {
+        "key": key,
+        "sha256": digest_of(sealed),
+        "epochs": list(registry.epochs),
+        "kind": registry.kind,
+    }
     store.put(key, sealed)
     sealed.unlink()
     signed = json.dumps(content, sort_keys=True).encode()

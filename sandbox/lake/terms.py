@@ -16,7 +16,7 @@ class UnitFormat(StrEnum):
     USCC = "uscc"
     """Unified social credit code, GB 32100-2015: 18 characters, two check characters."""
     OPAQUE = "opaque"
-    """Any text of 1 to 64 printable characters."""
+    """Any text of 1 to 64 printable characters, but no enterprise's code: it is a unit already."""
 
 
 class Disposition(StrEnum):
@@ -98,6 +98,10 @@ class Unit:
     max_rows: int
     max_units: int
 
+    def kind(self, type_: DataType) -> str:
+        """Return how ids are brought to one form; all tables of a domain do it alike."""
+        return "number" if type_.is_integral else self.format.value
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -128,6 +132,14 @@ class Contract:
     def sources(self) -> frozenset[DomainSource]:
         """Public columns that domains are still to be taken from."""
         return frozenset(f.domain for f in self.fields if isinstance(f.domain, DomainSource))
+
+    @property
+    def lineage(self) -> str:
+        """Whose rows these are, which no later version of the table changes."""
+        if self.unit is None:
+            return "public"
+        kind = self.unit.kind(self.field(self.unit.column).type)
+        return f"units of domain {self.unit.domain} by {kind} ids"
 
     def field(self, name: str) -> Field:
         """Return a column; KeyError if there is none."""

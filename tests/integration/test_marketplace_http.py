@@ -230,12 +230,20 @@ GATEWAY_ROUTES = (
     ("GET", "/api/v1/tenants/demo-bank/budget?domain=enterprise"),
 )
 USER_ROUTES = (
+    ("GET", "/api/v1/budget/calendar"),
+    ("GET", "/api/v1/budget/questions"),
+    ("GET", "/api/v1/budget/datasets"),
+    ("GET", "/api/v1/budget/datasets/x"),
     ("GET", "/api/v1/budget?domain=enterprise"),
     ("GET", "/api/v1/queries"),
     ("GET", "/api/v1/receipts/x"),
     ("GET", "/api/v1/releases/x/answer"),
 )
 WORKFLOW_ROUTES = (
+    ("GET", "/api/v1/budget/proposals"),
+    ("POST", "/api/v1/budget/proposals"),
+    ("POST", "/api/v1/budget/proposals/x/decision"),
+    ("POST", "/api/v1/budget/proposals/x/withdrawal"),
     ("GET", "/api/v1/access/drafts"),
     ("GET", "/api/v1/access/grants"),
     ("POST", "/api/v1/access/grants/x/renewals"),

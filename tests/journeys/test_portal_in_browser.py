@@ -1,5 +1,6 @@
 """The portal in a real Chromium: both languages, wide and narrow, by keyboard, without an error."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from tests.support.serving import serving
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = os.environ.get("LAB_SCREENSHOTS")
 """A folder for pictures of every page, for people to look at."""
+
+PAGES = ("/", "/budget", "/budget/calendar", "/budget/datasets/tax_summary", "/questions")
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and os.environ.get("CI") != "true",
@@ -89,7 +92,7 @@ def test_a_user_reads_budget_and_receipts_in_both_languages(
     sign_in(page, lab[1])
     for language, other in (("en", "中文"), ("zh", "English")):
         assert page.locator("html").get_attribute("lang") == {"en": "en", "zh": "zh-CN"}[language]
-        for path in ("/", "/budget", "/questions"):
+        for path in PAGES:
             page.goto(path)
             assert page.locator("h1").count() == 1
             assert fits(page), path
@@ -120,15 +123,26 @@ def test_the_plot_shows_spending_and_the_table_says_the_same(
     assert "390" in page.locator("details table").first.inner_text()
 
 
+def test_the_calendar_draws_spending_and_forecast(page: Page, lab: tuple[str, str]) -> None:
+    sign_in(page, lab[1])
+    page.goto("/budget/calendar")
+    page.locator(".plot canvas").wait_for()
+    plot = json.loads(page.locator(".plot").get_attribute("data-plot") or "")
+    assert (plot["points"][-1][1], plot["cap"], plot["forecast"][-1][1]) == (390, 1000, 1000)
+    row = page.locator("tbody tr").filter(has_text="2026").first
+    assert plot["forecast"][-1][0] in row.inner_text()
+    assert fits(page)
+
+
 def test_everything_is_reached_by_keyboard(page: Page, lab: tuple[str, str]) -> None:
     sign_in(page, lab[1])
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
     reached = []
-    for _ in range(9):
+    for _ in range(10):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim()"))
-    for name in ("Home", "Budget", "Questions", "中文", "Sign out"):
+    for name in ("Home", "Budget", "Calendar", "Questions", "中文", "Sign out"):
         assert name in reached
     page.get_by_role("button", name="Sign out").press("Enter")
     page.wait_for_url("**/sign-in")

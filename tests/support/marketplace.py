@@ -34,15 +34,15 @@ from privacy.dp.budget import Budget
 from tests.support.databases import environment
 
 TABLES = {"tax_summary": "v1"}
-SEEDED = 5
-"""Entries that a new home's first start makes: policies in force, contracts, grants."""
+SEEDED = 6
+"""Entries that a new home's first start makes: policies in force, budgets, contracts, grants."""
 COST = 100
 """micro-rho of one release in these tests."""
 ALLOTMENT = 1_000
 """What each tenant of the tests' policy may spend of a cohort."""
 
-FIRST_START = 5
-"""Entries of the first start under the tests' policy: policies, two contracts, two grants."""
+FIRST_START = 6
+"""The same: policies, budgets, two contracts, two grants."""
 
 POLICY = """
 domains:

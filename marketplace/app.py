@@ -62,6 +62,9 @@ from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
 from marketplace.releases.store import hide_earlier
+from marketplace.risk import api as risk_api
+from marketplace.risk.policy import load_risk
+from marketplace.risk.service import RiskDesk, Watch
 from marketplace.services import Services
 from marketplace.settings import Settings
 
@@ -128,7 +131,11 @@ def _assembled(
     lake = LakeProcess(settings.home.resolve())
     deliveries = Deliveries(desk, catalogue, lake, facts.contracts.contract, settings.spool)
     ending = Warnings(desk, law.negative_list, catalogue.today)
+    demand = Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))
+    risk = load_risk(settings.policy_file("risk.yaml"))
+    watch = Watch(desk, risk, demand.calendar, log)
     tasks = [requests.lapse, grants.warn, ending.tell, deliveries.tidy, database.scrub_again]
+    tasks += [watch.judge, watch.patrol]
     if settings.mail is not None:
         tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")
@@ -148,9 +155,11 @@ def _assembled(
         gate,
         Access(requests, grants, Inbox(desk, requests, hours)),
         Contracts(desk),
-        Demands(desk, Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))),
+        Demands(desk, demand),
         Decisions(desk),
         Worker(tuple(tasks)),
+        watch,
+        RiskDesk(desk, grants, risk),
     )
 
 
@@ -198,6 +207,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         publishing_api,
         delivery_api,
         grading_api,
+        risk_api,
     ):
         v1.include_router(part.router)
     app.include_router(v1)

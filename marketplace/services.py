@@ -19,6 +19,7 @@ from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
 from marketplace.policy.service import Decisions
 from marketplace.releases.service import Releases
+from marketplace.risk.service import RiskDesk, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,5 @@ class Services:
     demands: Demands
     decisions: Decisions
     worker: Worker
+    watch: Watch
+    risks: RiskDesk

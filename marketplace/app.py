@@ -62,6 +62,8 @@ from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
 from marketplace.releases.store import hide_earlier
+from marketplace.reports import api as reports_api
+from marketplace.reports.service import Reports
 from marketplace.risk import api as risk_api
 from marketplace.risk.policy import load_risk
 from marketplace.risk.service import RiskDesk, Watch
@@ -109,7 +111,8 @@ def _assembled(
         hidden = hide_earlier(connection)
     if hidden:
         database.scrub()
-    log = Log(database, settings.log, open_keys(settings.audit_keys), clock)
+    signers = open_keys(settings.audit_keys)
+    log = Log(database, settings.log, signers, clock)
     log.publish_subjects(vault.subjects_pem)
     database.publisher = log
     around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
@@ -160,6 +163,7 @@ def _assembled(
         Worker(tuple(tasks)),
         watch,
         RiskDesk(desk, grants, risk),
+        Reports(desk, log, signers[0], watch, lambda: law.negative_list),
     )
 
 
@@ -208,6 +212,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         delivery_api,
         grading_api,
         risk_api,
+        reports_api,
     ):
         v1.include_router(part.router)
     app.include_router(v1)

@@ -19,6 +19,7 @@ from marketplace.identity.service import Sessions
 from marketplace.identity.store import Directory
 from marketplace.policy.service import Decisions
 from marketplace.releases.service import Releases
+from marketplace.reports.service import Reports
 from marketplace.risk.service import RiskDesk, Watch
 
 
@@ -45,3 +46,4 @@ class Services:
     worker: Worker
     watch: Watch
     risks: RiskDesk
+    reports: Reports

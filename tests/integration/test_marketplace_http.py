@@ -268,6 +268,8 @@ WORKFLOW_ROUTES = (
     ("POST", "/api/v1/funnel/x"),
     ("GET", "/api/v1/policy"),
     ("GET", "/api/v1/policy/decisions"),
+    ("GET", "/api/v1/reports"),
+    ("GET", "/api/v1/reports/x"),
     ("GET", "/api/v1/risk/events"),
     ("GET", "/api/v1/risk/events/x"),
     ("POST", "/api/v1/risk/events/x/assignment"),

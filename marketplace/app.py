@@ -58,6 +58,8 @@ from marketplace.policy.book import PolicyBook
 from marketplace.policy.facts import ContractFacts
 from marketplace.policy.service import Decisions, put_in_force
 from marketplace.portal.pages import portal
+from marketplace.portal.report_pages import add_report_pages
+from marketplace.portal.risk_pages import add_risk_pages
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
@@ -222,7 +224,10 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     # Last: whatever is no path of the API is the portal's.
-    app.mount("/", portal(services, clock))
+    pages = portal(services, clock)
+    add_risk_pages(pages)
+    add_report_pages(pages)
+    app.mount("/", pages)
     return app
 
 

@@ -291,3 +291,7 @@ def _unrouted(request: Request, error: Exception) -> Response:
     if request.url.path.startswith("/api/"):
         return unrouted(request, error)
     return _anonymous(request, "error", {"text": str(error.detail)}, error.status_code)
+
+
+show, checked_form = _page, _checked_form
+"""For pages that stand in modules of their own."""

@@ -132,8 +132,8 @@ KINDS: Mapping[str, Kind] = {
             ),
             (
                 Text(
-                    "Part `spent`: what questions of the period were charged, by the tables that "
-                    "they read; refunded ones are left out. Part `account`: allotments and caps "
+                    "Part spent: what questions of the period were charged, by the tables that "
+                    "they read; refunded ones are left out. Part account: allotments and caps "
                     "(organisation *) with all that was ever spent of them.",
                     "spent：报告期内各问题按所读数据表的计费，不含已退回；"
                     "account：额度与批次上限（机构为 *）及其累计花费。",

@@ -170,12 +170,12 @@ def ledger(s: Sources) -> Iterator[Row]:
                 delta[key] += item.item.cost.delta_1e12
                 count[key].add(held.id)
     for key in sorted(rho):
-        yield "spent", *key, len(count[key]), rho[key], delta[key], "", ""
+        yield "spent", *key[:3], str(key[3]), len(count[key]), rho[key], delta[key], "", ""
     for domain, cohort, tenant, cap, spent, spent_delta in store.accounts(s.connection):
         if s.asks_for("organisation", tenant):
             who = tenant or ALL
             left = cap - spent
-            yield "account", who, "", domain, cohort, "", spent, spent_delta, cap, left
+            yield "account", who, "", domain, str(cohort), "", spent, spent_delta, cap, left
 
 
 def grades(s: Sources) -> Iterator[Row]:

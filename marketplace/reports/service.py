@@ -1,6 +1,7 @@
 """Makes reports for those who may read them; each reading is an entry of the log."""
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -162,6 +163,12 @@ def _check_filters(kind: Kind, filters: Mapping[str, str]) -> None:
             f"{', '.join(kind.takes) or 'none'}.",
             f"报告 {kind.name} 不支持筛选条件 {unknown[0]}；"
             f"可用：{', '.join(kind.takes) or '无'}。",
+        )
+    if not all(re.fullmatch(r"[\w.:-]{1,64}", value) for value in filters.values()):
+        raise MarketplaceError(
+            "BAD_REQUEST",
+            "A filter is one name or id of at most 64 letters, digits, dots, colons and hyphens.",
+            "筛选条件须为名称或编号，至多 64 个字符。",
         )
     if kind.needs and sum(name in filters for name in kind.needs) != 1:
         raise MarketplaceError(

@@ -195,6 +195,14 @@ class RiskDesk:
             self._note(connection, person, made, {"risk_event": event_id})
         return found
 
+    def may_handle(self, person: Person, event: RiskEvent) -> bool:
+        """Whether a person may deal with an event."""
+        return self._may(person, event)
+
+    def handlers(self, event: RiskEvent) -> list[str]:
+        """Return who may deal with an event."""
+        return [p.user for p in self._desk.people() if self._may(p, event)]
+
     def assign(self, person: Person, event_id: str, handler: str) -> RiskEvent:
         """Name who deals with an event: somebody whom policy lets do that."""
 

@@ -203,7 +203,7 @@ def test_the_ledger_names_tables_and_equals_the_accounts(market: Services) -> No
     for (tenant, cohort), micro_rho in spent.items():
         account = accounts[tenant, cohort]
         assert (account["micro_rho"], account["left"]) == (micro_rho, 1000 - micro_rho)
-    assert accounts["*", 2026]["micro_rho"] == 2 * COST
+    assert accounts["*", "2026"]["micro_rho"] == 2 * COST
     own = rows(market, "ledger", organisation="demo-bank")
     assert {r["organisation"] for r in own} == {"demo-bank"}
 

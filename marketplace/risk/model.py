@@ -91,6 +91,10 @@ class Past:
 
     recent: Sequence[Observation] = ()
     """Of the same organisation within the last day, oldest first."""
+    repeats: Sequence[int] = ()
+    """Entries of the last day in which the organisation asked the same question."""
+    paid: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """(domain, cohort) to what the organisation paid within the last day, in micro-rho."""
     hours: Mapping[datetime, int] = field(default_factory=dict)
     """Questions of the same person in each clock hour (UTC) of the last month."""
     last_seen: datetime | None = None

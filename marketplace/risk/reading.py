@@ -32,11 +32,16 @@ NO_GRANT = "NO_GRANT"
 MARK = "mark:"
 
 
-def observed(connection: Connection, start: int, most: int) -> tuple[list[Observation], int]:
-    """Return what some entries from `start` on say to rules, and how many entries were read."""
+def observed(
+    connection: Connection, start: int, most: int, known: dict[str, str]
+) -> tuple[list[Observation], int]:
+    """Return what some entries from `start` on say to rules, and how many entries were read.
+
+    `known` remembers which tags stand for which people.
+    """
     read = [json.loads(data) for data in log.entries_from(connection, start, most)]
     entries = {start + n: e for n, e in enumerate(read) if e["event"] in WATCHED}
-    actors = _actors(connection, sorted(entries))
+    actors = _actors(connection, sorted(entries), known)
     behind = _decisions(connection, sorted(entries))
     plans = _plans(connection, [e["facts"].get("reservation", "") for e in entries.values()])
     return [
@@ -83,7 +88,9 @@ def _observation(
     )
 
 
-def _actors(connection: Connection, indexes: Sequence[int]) -> dict[int, str]:
+def _actors(
+    connection: Connection, indexes: Sequence[int], known: dict[str, str]
+) -> dict[int, str]:
     """Return whom entries are about, by opaque id, as far as people are known."""
     c, keys = log.sealed_texts.c, log.vault(connection)
     if keys is None or not indexes:
@@ -92,10 +99,10 @@ def _actors(connection: Connection, indexes: Sequence[int]) -> dict[int, str]:
         c.entry_index.in_(indexes), c.field == log.SUBJECT
     )
     tags = {row.entry_index: row.subject_tag for row in connection.execute(wanted)}
-    known = People(connection)
-    every = connection.execute(select(people.c.id)).scalars().all()
-    ids = {keys.tag(known.name(one)): one for one in every} if tags else {}
-    return {index: ids[tag] for index, tag in tags.items() if tag in ids}
+    if set(tags.values()) - set(known):
+        names, every = People(connection), connection.execute(select(people.c.id)).scalars().all()
+        known.update({keys.tag(names.name(one)): one for one in every})
+    return {index: known[tag] for index, tag in tags.items() if tag in known}
 
 
 def _decisions(connection: Connection, indexes: Sequence[int]) -> dict[int, list[Inputs]]:

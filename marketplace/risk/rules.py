@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 from statistics import fmean, pstdev
 
 from marketplace.audit.entry import Event
@@ -19,6 +19,10 @@ MOST_EVIDENCE = 200
 ASKED = frozenset({Event.RESERVATION_MADE.value, Event.RESERVATION_DENIED.value})
 """Events that are questions, answered or not."""
 TOP = 100
+MOST_WINDOW = 1_000
+"""Steps of an organisation that a short window looks back on at most: bounds the work of a turn."""
+ONE_FINDING = frozenset({"R-OFF", "R-RATE", "R-ENUM", "R-DORM"})
+"""Rules with one finding for each person: while that is quiet, they need not be asked."""
 
 
 class Outcome(StrEnum):
@@ -47,7 +51,8 @@ class _Found:
 
     measured: int
     threshold: int
-    evidence: tuple[Observation, ...]
+    evidence: Iterable[int] = ()
+    """Entries before the judged one; looked up only if the finding is raised."""
     about: str = ""
     figures: Mapping[str, int | str] | None = None
     severity: Severity | None = None
@@ -56,14 +61,27 @@ class _Found:
 Judge = Callable[[Rule, Calendar, Past, Observation], Iterator[_Found]]
 
 
-def judge(policy: RiskPolicy, calendar: Calendar, past: Past, new: Observation) -> list[Hit]:
-    """Return what the rules find in one observation, given what came before it."""
+def judge(
+    policy: RiskPolicy,
+    calendar: Calendar,
+    past: Past,
+    new: Observation,
+    is_quiet: Callable[[str, str], bool] = lambda _rule, _about: False,
+) -> list[Hit]:
+    """Return what the rules find in one observation, given what came before it.
+
+    `is_quiet` (rule, about) says what was found of the same person not long ago.
+    """
     found = []
     for name, rule in policy.rules.items():
+        if name in ONE_FINDING and is_quiet(name, ""):
+            continue
         for each in JUDGES[name](rule, calendar, past, new):
+            if is_quiet(name, each.about):
+                continue
             score = min(TOP, rule.score * max(each.measured, 1) // max(each.threshold, 1))
             figures = {"measured": each.measured, "threshold": each.threshold}
-            evidence = [o.index for o in each.evidence if o.index != new.index]
+            evidence = sorted({*each.evidence} - {new.index})
             found.append(
                 Hit(
                     name,
@@ -73,7 +91,7 @@ def judge(policy: RiskPolicy, calendar: Calendar, past: Past, new: Observation) 
                     new.tenant,
                     new.actor,
                     each.about,
-                    (*sorted(evidence)[-(MOST_EVIDENCE - 1) :], new.index),
+                    (*evidence[-(MOST_EVIDENCE - 1) :], new.index),
                     {**figures, **(each.figures or {})},
                 )
             )
@@ -95,43 +113,49 @@ def _off_hours(rule: Rule, calendar: Calendar, past: Past, new: Observation) -> 
     day = off_hours_day(rule, calendar, new.time)
     if day is None or new.event not in ASKED or not new.actor:
         return
-    days = rule.number("days")
+    near = [h for h in past.hours if abs(h - new.time) <= 2 * DAY]
+    mine = 1 + sum(past.hours[h] for h in near if off_hours_day(rule, calendar, h) == day)
+    least, days = rule.number("least"), rule.number("days")
+    if mine <= least:
+        return
     before = [0] * days
-    mine = 1
     for hour, count in past.hours.items():
         theirs = off_hours_day(rule, calendar, hour)
-        if theirs == day:
-            mine += count
-        elif theirs is not None and 0 < (day - theirs).days <= days:
+        if theirs is not None and 0 < (day - theirs).days <= days:
             before[(day - theirs).days - 1] += count
     habit = fmean(before) + rule.number("sigmas") * pstdev(before)
-    threshold = max(rule.number("least"), math.floor(habit))
+    threshold = max(least, math.floor(habit))
     if mine > threshold:
-        seen = [o for o in _of(past.recent, new) if off_hours_day(rule, calendar, o.time) == day]
-        yield _Found(mine, threshold, tuple(seen))
+        then = (o for o in _of(past, new) if off_hours_day(rule, calendar, o.time) == day)
+        yield _Found(mine, threshold, (o.index for o in then))
 
 
 def _rate(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
     if new.event not in ASKED or not new.actor:
         return
     hour = hour_of(new.time)
-    count = past.hours.get(hour, 0) + 1
+    count, least = past.hours.get(hour, 0) + 1, rule.number("least")
+    if count <= least:
+        return
     others = sorted(c for h, c in past.hours.items() if h != hour)
     usual = others[math.ceil(0.95 * len(others)) - 1] if others else 0
-    threshold = max(rule.number("least"), rule.number("factor") * usual)
+    threshold = max(least, rule.number("factor") * usual)
     if count > threshold:
-        seen = [o for o in _of(past.recent, new) if hour_of(o.time) == hour]
-        yield _Found(count, threshold, tuple(seen))
+        evidence = (o.index for o in _of(past, new) if hour_of(o.time) == hour)
+        yield _Found(count, threshold, evidence)
 
 
 def _enumeration(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
     if not (new.tables or new.unknown):
         return
     since = new.time - timedelta(minutes=rule.number("minutes"))
-    seen = [o for o in _of(past.recent, new, asked=False) if o.time > since]
+    latest = takewhile(lambda o: o.time > since, reversed(past.recent))
+    seen = [o for o in islice(latest, MOST_WINDOW) if o.actor == new.actor]
+    if len({n for o in (*seen, new) for n in (*o.tables, *o.unknown)}) < rule.number("names"):
+        return
     names, why = enumerates(rule, [u for o in (*seen, new) for u in _look_ups(o)])
     if why:
-        yield _Found(names, rule.number("names"), tuple(seen), figures={"why": why})
+        yield _Found(names, rule.number("names"), (o.index for o in seen), figures={"why": why})
 
 
 def enumerates(rule: Rule, look_ups: Sequence[LookUp]) -> tuple[int, str]:
@@ -163,16 +187,14 @@ def _look_ups(o: Observation) -> Iterator[LookUp]:
 
 
 def _averaging(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
-    if not new.stored:
-        return
-    same = [o for o in past.recent if o.question == new.question and not o.code]
-    if len(same) + 1 >= rule.number("times"):
-        yield _Found(len(same) + 1, rule.number("times"), tuple(same), about=new.question)
+    times = len(past.repeats) + 1
+    if new.stored and times >= rule.number("times"):
+        yield _Found(times, rule.number("times"), past.repeats, about=new.question)
 
 
 def _budget(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
     if new.code == "BUDGET_EXHAUSTED":
-        yield _Found(1, 1, (), about="exhausted", severity=Severity.HIGH)
+        yield _Found(1, 1, about="exhausted", severity=Severity.HIGH)
     for domain, cohort in sorted({(c.domain, c.cohort) for c in new.charges if c.micro_rho}):
         left, allotment = past.left.get((domain, cohort), (0, 0))
         if allotment <= 0:
@@ -187,26 +209,23 @@ def _budget(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> It
                 figures["left_percent"] = percent
                 yield _Found(100 - percent, 100 - limit, (), f"{where}/{level}", figures, severity)
                 break
-        paid = [o for o in past.recent if any(_paid(o, domain, cohort))]
-        spent = sum(p for o in (*paid, new) for p in _paid(o, domain, cohort))
-        limit = rule.number("day_percent")
+        now = sum(c.micro_rho for c in new.charges if (c.domain, c.cohort) == (domain, cohort))
+        spent, limit = past.paid.get((domain, cohort), 0) + now, rule.number("day_percent")
         if 100 * spent > limit * allotment:
             measured = 100 * spent // allotment
-            yield _Found(measured, limit, tuple(paid), f"{where}/day", figures)
-
-
-def _paid(o: Observation, domain: str, cohort: int) -> Iterator[int]:
-    return (c.micro_rho for c in o.charges if (c.domain, c.cohort) == (domain, cohort))
+            paid = (o.index for o in past.recent if any(c.domain == domain for c in o.charges))
+            yield _Found(measured, limit, paid, f"{where}/day", figures)
 
 
 def _denials(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
     codes = rule.names("codes")
     if new.event != Event.RESERVATION_DENIED or new.code not in codes:
         return
-    same = [o for o in _of(past.recent, new) if o.code in codes]
-    if len(same) + 1 >= rule.number("denials"):
-        about = together(new.tables)
-        yield _Found(len(same) + 1, rule.number("denials"), tuple(same), about)
+    wanted = rule.number("denials")
+    same = (o.index for o in reversed(past.recent) if o.actor == new.actor and o.code in codes)
+    evidence = list(islice(same, wanted - 1))
+    if len(evidence) + 1 >= wanted:
+        yield _Found(len(evidence) + 1, wanted, evidence, together(new.tables))
 
 
 def _dormant(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
@@ -214,21 +233,21 @@ def _dormant(rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> I
         return
     idle = (new.time - past.last_seen).days
     if idle >= rule.number("days"):
-        yield _Found(idle, rule.number("days"), ())
+        yield _Found(idle, rule.number("days"))
 
 
 def _privilege(rule: Rule, _calendar: Calendar, _past: Past, new: Observation) -> Iterator[_Found]:
     if new.event in rule.names("watched"):
-        yield _Found(1, 1, (), about=new.event)
+        yield _Found(1, 1, about=new.event)
     elif new.event == Event.ACCESS_DENIED and new.code in rule.names("codes"):
-        yield _Found(1, 1, (), about=new.code)
+        yield _Found(1, 1, about=new.code)
     elif new.event in ASKED and set(new.roles) & rule.names("administrators"):
-        yield _Found(1, 1, (), about="administrator", figures={"code": new.code})
+        yield _Found(1, 1, about="administrator", figures={"code": new.code})
 
 
 def _crossing(_rule: Rule, _calendar: Calendar, past: Past, new: Observation) -> Iterator[_Found]:
     if new.event == Event.RESERVATION_MADE and new.join and not past.join_is_known:
-        yield _Found(len(new.sensitive), 2, (), about=new.join)
+        yield _Found(len(new.sensitive), 2, about=new.join)
 
 
 JUDGES: Mapping[str, Judge] = {
@@ -260,10 +279,6 @@ def hour_of(time: datetime) -> datetime:
     return time.replace(minute=0, second=0, microsecond=0)
 
 
-def _of(
-    recent: Iterable[Observation], new: Observation, *, asked: bool = True
-) -> Iterator[Observation]:
-    """Yield what the same person did: questions, or also other refused steps."""
-    for o in recent:
-        if o.actor == new.actor and (o.event in ASKED or not asked):
-            yield o
+def _of(past: Past, new: Observation) -> Iterator[Observation]:
+    """Yield what the same person asked within the last day."""
+    return (o for o in past.recent if o.actor == new.actor and o.event in ASKED)

@@ -1,13 +1,12 @@
 """Judges every entry of the log once, and keeps what people do about what was found."""
 
 import secrets
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from marketplace import db
 from marketplace.access.desk import Desk, Said, not_found
 from marketplace.access.grants import Grants
 from marketplace.audit import store as log
@@ -19,67 +18,19 @@ from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.policy.model import Decision
 from marketplace.risk import model, reading, rules, store
-from marketplace.risk.model import Action, Disposal, Hit, Observation, Past, RiskEvent, State, Step
-from marketplace.risk.policy import MONTH_DAYS, RiskPolicy
+from marketplace.risk.memory import Memory
+from marketplace.risk.model import Action, Disposal, Hit, Observation, RiskEvent, State, Step
+from marketplace.risk.policy import RiskPolicy
 
-BATCH = 100
+BATCH = 50
 """Entries that are judged in one transaction."""
-MOST_BATCHES = 100
+MOST_BATCHES = 400
 """Batches of one turn of the worker; the rest comes with the next."""
 PATROL = 2_000
 """Entries that are compared with the published log in one turn."""
 MOST = 500
 """Events that a list shows."""
 JUDGED, COMPARED = "judged", "compared"
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What one batch looks back on, read once and carried on."""
-
-    connection: Connection
-    recent: dict[str, list[Observation]] = field(default_factory=dict)
-    hours: dict[str, dict[datetime, int]] = field(default_factory=dict)
-    seen: dict[str, datetime | None] = field(default_factory=dict)
-    joins: dict[str, set[str]] = field(default_factory=dict)
-
-    def before(self, new: Observation) -> Past:
-        """Return what rules may look back on."""
-        c, day = self.connection, new.time - rules.DAY
-        if new.tenant not in self.recent:
-            self.recent[new.tenant] = store.recent(c, new.tenant, day)
-            self.joins[new.tenant] = store.joins(c, new.tenant)
-        if new.actor and new.actor not in self.hours:
-            since = rules.hour_of(new.time) - timedelta(days=MONTH_DAYS + 1)
-            self.hours[new.actor] = store.hours(c, new.actor, rules.ASKED, since)
-            self.seen[new.actor] = store.last_seen(c, new.actor)
-        return Past(
-            [o for o in self.recent[new.tenant] if o.time > day],
-            self.hours.get(new.actor, {}),
-            self.seen.get(new.actor),
-            new.join in self.joins[new.tenant],
-            self._left(new),
-        )
-
-    def add(self, new: Observation) -> None:
-        """Carry on with one more."""
-        self.recent[new.tenant].append(new)
-        if new.join:
-            self.joins[new.tenant].add(new.join)
-        if new.actor:
-            self.seen[new.actor] = new.time
-            if new.event in rules.ASKED:
-                hours, hour = self.hours[new.actor], rules.hour_of(new.time)
-                hours[hour] = hours.get(hour, 0) + 1
-
-    def _left(self, new: Observation) -> dict[tuple[str, int], tuple[int, int]]:
-        a = db.accounts.c
-        domains = {c.domain for c in new.charges}
-        if not domains:
-            return {}
-        wanted = select(a.domain, a.cohort, a.cap_micro_rho, a.spent_micro_rho)
-        rows = self.connection.execute(wanted.where(a.tenant == new.tenant, a.domain.in_(domains)))
-        return {(r[0], r[1]): (r[2] - r[3], r[2]) for r in rows}
 
 
 class Watch:
@@ -89,16 +40,19 @@ class Watch:
         """Judge by `policy`; nights and days off are those of `calendar`."""
         self._desk, self.policy, self._calendar = desk, policy, calendar
         self._published = published
+        self._turn = threading.Lock()
 
     def judge(self) -> int:
         """Judge entries that were not judged yet, each once; return how many."""
         judged = 0
-        for _ in range(MOST_BATCHES):
-            with self._desk.database.reading() as connection:
-                if store.cursor(connection, JUDGED) >= log.size(connection):
-                    break
-            with self._desk.database.writing() as connection:
-                judged += self._batch(connection)
+        with self._turn:
+            memory = Memory()
+            for _ in range(MOST_BATCHES):
+                with self._desk.database.reading() as connection:
+                    if store.cursor(connection, JUDGED) >= log.size(connection):
+                        break
+                with self._desk.database.writing() as connection:
+                    judged += self._batch(connection, memory)
         return judged
 
     def patrol(self) -> int:
@@ -118,28 +72,36 @@ class Watch:
         with self._desk.database.writing() as connection:
             for index in differ[:1]:  # one event; the verifier lists all that differ
                 hit = rules.damage(self.policy, index)
-                if hit is not None:
-                    self._raise(connection, hit, self._desk.clock())
+                if hit is None:
+                    continue
+                now, finding = self._desk.clock(), (hit.rule, "", "", hit.about)
+                quiet = timedelta(hours=self.policy.rules[hit.rule].quiet_hours)
+                found = store.last_found(connection, finding)
+                if found is None or found < now - quiet:
+                    self._raise(connection, hit, now)
             store.move(connection, COMPARED, start + len(read))
         return len(differ)
 
-    def _batch(self, connection: Connection) -> int:
+    def _batch(self, connection: Connection, memory: Memory) -> int:
         start = store.cursor(connection, JUDGED)
-        observed, read = reading.observed(connection, start, BATCH)
-        memory = _Memory(connection)
+        observed, read = reading.observed(connection, start, BATCH, memory.people)
         for new in observed:
-            past = memory.before(new)
-            for hit in rules.judge(self.policy, self._calendar, past, new):
+            past = memory.before(connection, new)
+
+            def is_quiet(rule: str, about: str, new: Observation = new) -> bool:
+                since = new.time - timedelta(hours=self.policy.rules[rule].quiet_hours)
+                found = memory.found(connection, (rule, new.tenant, new.actor, about))
+                return found is not None and found >= since
+
+            for hit in rules.judge(self.policy, self._calendar, past, new, is_quiet):
                 self._raise(connection, hit, new.time)
+                memory.raised(hit, new.time)
             memory.add(new)
         store.observe(connection, observed)
         store.move(connection, JUDGED, start + read)
         return read
 
     def _raise(self, connection: Connection, hit: Hit, happened: datetime) -> None:
-        quiet = timedelta(hours=self.policy.rules[hit.rule].quiet_hours)
-        if store.is_quiet(connection, hit, happened - quiet):
-            return
         now, name = self._desk.clock(), secrets.token_hex(16)
         facts: dict[str, Plain] = {
             "risk_event": name,

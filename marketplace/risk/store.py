@@ -156,12 +156,13 @@ def joins(connection: Connection, tenant: str) -> set[str]:
     return set(connection.execute(wanted).scalars())
 
 
-def is_quiet(connection: Connection, hit: Hit, since: datetime) -> bool:
-    """Whether the same finding was made from a time on."""
+def last_found(connection: Connection, finding: tuple[str, str, str, str]) -> datetime | None:
+    """Return when a rule last found something of a person (rule, organisation, person, about)."""
     c = events.c
-    same = (c.rule == hit.rule, c.tenant == hit.tenant, c.actor == hit.actor, c.about == hit.about)
-    wanted = select(c.id).where(*same, c.happened >= _text(since)).limit(1)
-    return connection.execute(wanted).first() is not None
+    same = zip((c.rule, c.tenant, c.actor, c.about), finding, strict=True)
+    wanted = select(func.max(c.happened)).where(*(column == value for column, value in same))
+    found: str | None = connection.execute(wanted).scalar_one_or_none()
+    return None if found is None else datetime.fromisoformat(found)
 
 
 def add(connection: Connection, event: RiskEvent) -> None:

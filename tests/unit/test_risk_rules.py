@@ -117,10 +117,10 @@ def test_names_that_are_looked_up_slowly_are_no_enumeration() -> None:
 
 
 def test_averaging_counts_what_was_stored_for_the_organisation() -> None:
-    same = [asked(index=n, question="q") for n in (1, 2)]
-    assert rules_hit(Past(same), asked(question="q", stored=True)) == ["R-AVG"]
-    assert rules_hit(Past(same), asked(question="q")) == []
-    assert rules_hit(Past(same[:1]), asked(question="q", stored=True)) == []
+    twice = Past(repeats=(1, 2))
+    assert rules_hit(twice, asked(question="q", stored=True)) == ["R-AVG"]
+    assert rules_hit(twice, asked(question="q")) == []
+    assert rules_hit(Past(repeats=(1,)), asked(question="q", stored=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,8 @@ def test_half_a_share_within_a_day_is_told() -> None:
     left = {("e", 2026): (50, 100)}
     for paid, rules in ((25, []), (26, ["R-BUD"])):
         new = asked(charges=(Charge("e", 2026, paid),))
-        assert rules_hit(Past(earlier, left=left), new) == rules
+        past = Past(earlier, paid={("e", 2026): 25}, left=left)
+        assert rules_hit(past, new) == rules
 
 
 def test_a_person_who_was_away_asks_for_sensitive_data() -> None:
@@ -156,10 +157,20 @@ def test_a_first_join_of_sensitive_tables_is_looked_at() -> None:
 
 
 def test_evidence_is_bounded_and_ends_with_the_judged_entry() -> None:
-    many = [asked(index=n, question="q") for n in range(500)]
-    (hit,) = judge(POLICY, CALENDAR, Past(many), asked(question="q", stored=True))
+    past = Past(repeats=range(500))
+    (hit,) = judge(POLICY, CALENDAR, past, asked(question="q", stored=True))
     assert (len(hit.evidence), hit.evidence[-2:]) == (200, (499, 1000))
     assert hit.score == 100
+
+
+def test_what_is_quiet_is_not_found_again() -> None:
+    def quiet(rule: str, about: str) -> bool:
+        return (rule, about) in {("R-RATE", ""), ("R-AVG", "q")}
+
+    past = Past(hours={NOON: 99}, repeats=(1, 2))
+    new = asked(question="q", stored=True)
+    assert [h.rule for h in judge(POLICY, CALENDAR, past, new)] == ["R-RATE", "R-AVG"]
+    assert judge(POLICY, CALENDAR, past, new, quiet) == []
 
 
 def changed(rule: str, **other: Any) -> dict[str, Any]:

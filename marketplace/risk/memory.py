@@ -64,17 +64,19 @@ class Memory:
             for old in store.recent(connection, new.tenant, since):
                 day.add(old)
             self._joins[new.tenant] = store.joins(connection, new.tenant)
+        month = rules.hour_of(new.time) - timedelta(days=MONTH_DAYS + 1)
         if new.actor and new.actor not in self._hours:
-            month = rules.hour_of(new.time) - timedelta(days=MONTH_DAYS + 1)
             self._hours[new.actor] = store.hours(connection, new.actor, rules.ASKED, month)
             self._seen[new.actor] = store.last_seen(connection, new.actor)
-        day = self._days[new.tenant]
+        day, hours = self._days[new.tenant], self._hours.get(new.actor, {})
         day.forget(since)
+        while hours and (oldest := next(iter(hours))) < month:
+            del hours[oldest]
         return Past(
             day.recent,
             tuple(day.questions.get(new.question, ())),
             day.paid,
-            self._hours.get(new.actor, {}),
+            hours,
             self._seen.get(new.actor),
             new.join in self._joins[new.tenant],
             _left(connection, new),

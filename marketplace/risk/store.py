@@ -121,22 +121,23 @@ def observe(connection: Connection, observed: Sequence[Observation]) -> None:
 
 
 def recent(connection: Connection, tenant: str, since: datetime) -> list[Observation]:
-    """Return what an organisation did from a time on, oldest first."""
+    """Return what an organisation did after a time, oldest first."""
     c = observations.c
-    wanted = select(observations).where(c.tenant == tenant, c.time >= _text(since))
+    wanted = select(observations).where(c.tenant == tenant, c.time > _text(since))
     return [_seen(row) for row in connection.execute(wanted.order_by(c.entry_index))]
 
 
 def hours(
     connection: Connection, actor: str, asked: Iterable[str], since: datetime
 ) -> dict[datetime, int]:
-    """Return how many questions a person asked in each clock hour from a time on."""
+    """Return how many questions a person asked in each clock hour from a time on, in order."""
     c = observations.c
     hour = func.substr(c.time, 1, 13)
     counted = (
         select(hour.label("hour"), func.count().label("count"))
         .where(c.actor == actor, c.time >= _text(since), c.event.in_(sorted(asked)))
         .group_by(hour)
+        .order_by(hour)
     )
     rows = connection.execute(counted).all()
     return {datetime.fromisoformat(f"{r.hour}:00:00+00:00"): int(r[1]) for r in rows}

@@ -1,5 +1,6 @@
 """Reports: who reads which, what stands in them, in every form, signed, and each reading logged."""
 
+import base64
 import csv
 import hashlib
 import io
@@ -171,6 +172,7 @@ def test_a_project_is_traced_from_its_request_to_its_releases(market: Services) 
     wanted = item("one")
     release = market.releases.record(held.id, held.fencing_token, (made(wanted),), tables)
     denied(market, "no", purpose="curiosity", tables=tables)
+    answered(market, "of another table")
     found = rows(market, "trace", request=asked.id)
     assert [r["step"] for r in found][-3:] == ["grant", "question", "release"]
     assert [r["person"] for r in found if r["person"]] == [
@@ -194,6 +196,8 @@ def test_a_project_is_traced_from_its_request_to_its_releases(market: Services) 
 def test_the_ledger_names_tables_and_equals_the_accounts(market: Services) -> None:
     answered(market, "one")
     answered(market, "two", tenant="demo-bank")
+    back = market.releases.reserve(ask("back"))
+    market.releases.nothing_read(back.id, back.fencing_token, "not begun")
     found = rows(market, "ledger")
     spent = {
         (r["organisation"], r["cohort"]): r["micro_rho"] for r in found if r["part"] == "spent"
@@ -245,8 +249,23 @@ def test_a_signed_report_is_checked_with_the_logs_key_alone(
     more = {**document, "body": {**document["body"], "row_count": 0}}
     hashed = {**more, "sha256": "0" * 64}
     unsigned = {**document, "note": document["note"].replace(head.origin, "log.example")}
+    start, line = document["note"].rsplit(" ", 1)
+    spoilt = bytearray(base64.b64decode(line))
+    spoilt[-1] ^= 1
+    forged = {**document, "note": f"{start} {base64.b64encode(spoilt).decode()}\n"}
     twice = file.data.replace(b'{"body":', b'{"sha256":"","body":', 1)
-    for wrong in (swapped, more, hashed, unsigned, {**document, "extra": 1}, {}, []):
+    renamed = {**document, "sha256": "0" * 64}
+    for wrong in (
+        forged,
+        swapped,
+        more,
+        hashed,
+        renamed,
+        unsigned,
+        {**document, "extra": 1},
+        {},
+        [],
+    ):
         with pytest.raises(ReportChangedError):
             verify(json.dumps(wrong).encode(), vkey)
     for raw in (

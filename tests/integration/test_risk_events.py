@@ -1,7 +1,9 @@
 """Risk events: each entry judged once, who may deal with them, and what is found in real steps."""
 
 import json
+import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +15,8 @@ from marketplace.audit.openings import Basis, Ground
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import SEEDED, Person
 from marketplace.risk import store
-from marketplace.risk.model import Disposal, RiskEvent, State
+from marketplace.risk.memory import Memory
+from marketplace.risk.model import Charge, Disposal, Observation, Past, RiskEvent, State
 from marketplace.risk.service import BATCH, Watch
 from marketplace.services import Services
 from marketplace.settings import Settings
@@ -279,6 +282,33 @@ def test_erasure_takes_names_and_words_out_of_events(market: Services) -> None:
     assert event.steps[0].user.startswith("person:")
     assert event.steps[0].comment == "erased"
     assert len(found(market)) == 1
+
+
+def test_what_a_turn_carries_on_is_what_it_would_read_anew(market: Services) -> None:
+    chance = random.Random(7)
+    time, carried = datetime(2026, 11, 1, tzinfo=UTC), Memory()
+    for index in range(200):
+        time += timedelta(minutes=chance.choice([1, 30, 400, 1500]))
+        new = Observation(
+            index,
+            time,
+            chance.choice(["reservation:make", "reservation:deny", "access:deny"]),
+            chance.choice(["demo-bank", "demo-enterprise"]),
+            chance.choice(["p1", "p2", ""]),
+            question=chance.choice(["", "q", "r"]),
+            sensitive=tuple(chance.sample(["a", "b", "c"], chance.choice([0, 2]))),
+            charges=(Charge("e", chance.choice([2025, 2026]), chance.choice([0, 5])),),
+        )
+        with market.database.writing() as connection:
+            one, other = carried.before(connection, new), Memory().before(connection, new)
+            assert seen_by(one) == seen_by(other)
+            carried.add(new)
+            store.observe(connection, [new])
+
+
+def seen_by(past: Past) -> tuple[Any, ...]:
+    paid = {key: value for key, value in past.paid.items() if value}
+    return list(past.recent), past.repeats, paid, past.hours, past.last_seen, past.join_is_known
 
 
 def test_a_home_with_wrong_thresholds_does_not_start(home: Settings) -> None:

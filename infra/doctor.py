@@ -17,6 +17,16 @@ from infra.service import is_free
 OLDEST_JAVA = 17
 NEEDED_DISK_GB, NEEDED_MEMORY_GB = 5, 4
 PROBE_SECONDS = 20
+FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts")
+FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf",
+    "NotoSansSC-Regular.otf",
+    "NotoSerifCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+)
+"""As the marketplace looks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ def examine(home: Home, port: int, gateway_port: int) -> tuple[Finding, ...]:
         _memory(),
         *_ports(home, port, gateway_port),
         *_optional_programs(),
+        font(),
     )
 
 
@@ -127,3 +138,11 @@ def _optional_programs() -> Iterator[Finding]:
         path = shutil.which(program)
         detail = path or f"none; wanted for {purpose}"
         yield Finding(program, path is not None, detail, mend, optional=True)
+
+
+def font(folders: tuple[Path, ...] = FONT_FOLDERS) -> Finding:
+    """Say whether reports can be written as PDF: they embed a font with Chinese characters."""
+    found = next((f for n in FONTS for d in folders if d.is_dir() for f in d.rglob(n)), None)
+    detail = str(found) if found else "none; wanted for reports as PDF"
+    mend = "apt-get install fonts-noto-cjk"
+    return Finding("Chinese font", found is not None, detail, mend, optional=True)

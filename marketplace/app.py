@@ -64,10 +64,17 @@ from marketplace.policy.facts import ContractFacts
 from marketplace.policy.service import Decisions, put_in_force
 from marketplace.portal.budget_pages import with_budget_pages
 from marketplace.portal.pages import portal
+from marketplace.portal.report_pages import add_report_pages
+from marketplace.portal.risk_pages import add_risk_pages
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
 from marketplace.releases.store import hide_earlier
+from marketplace.reports import api as reports_api
+from marketplace.reports.service import Reports
+from marketplace.risk import api as risk_api
+from marketplace.risk.policy import load_risk
+from marketplace.risk.service import RiskDesk, Watch
 from marketplace.services import Services
 from marketplace.settings import Settings
 
@@ -111,7 +118,8 @@ def _assembled(
         hidden = hide_earlier(connection)
     if hidden:
         database.scrub()
-    log = Log(database, settings.log, open_keys(settings.audit_keys), clock)
+    signers = open_keys(settings.audit_keys)
+    log = Log(database, settings.log, signers, clock)
     log.publish_subjects(vault.subjects_pem)
     database.publisher = log
     around = yaml.safe_load(settings.access.read_text(encoding="utf-8"))
@@ -134,7 +142,11 @@ def _assembled(
     lake = LakeProcess(settings.home.resolve())
     deliveries = Deliveries(desk, catalogue, lake, facts.contracts.contract, settings.spool)
     ending = Warnings(desk, law.negative_list, catalogue.today)
+    demand = Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))
+    risk = load_risk(settings.policy_file("risk.yaml"))
+    watch = Watch(desk, risk, demand.calendar, log)
     tasks = [requests.lapse, grants.warn, ending.tell, deliveries.tidy, database.scrub_again]
+    tasks += [watch.judge, watch.patrol]
     if settings.mail is not None:
         tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")
@@ -155,11 +167,14 @@ def _assembled(
         gate,
         Access(requests, grants, Inbox(desk, requests, hours)),
         Contracts(desk),
-        Demands(desk, Rules.of(yaml.safe_load(settings.demand.read_text(encoding="utf-8")))),
+        Demands(desk, demand),
         Decisions(desk),
         Worker(tuple(tasks)),
         Proposals(desk, policy, around["bureau"]),
         Outlook(desk, policy, around["bureau"]),
+        watch,
+        RiskDesk(desk, grants, risk),
+        Reports(desk, log, signers[0], watch, lambda: law.negative_list),
     )
 
 
@@ -210,6 +225,8 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         publishing_api,
         delivery_api,
         grading_api,
+        risk_api,
+        reports_api,
     ):
         v1.include_router(part.router)
     app.include_router(v1)
@@ -219,7 +236,10 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     # Last: whatever is no path of the API is the portal's.
-    app.mount("/", with_budget_pages(portal(services, clock)))
+    pages = with_budget_pages(portal(services, clock))
+    add_risk_pages(pages)
+    add_report_pages(pages)
+    app.mount("/", pages)
     return app
 
 

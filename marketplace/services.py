@@ -22,6 +22,8 @@ from marketplace.identity.store import Directory
 from marketplace.ingests.service import Ingests
 from marketplace.policy.service import Decisions
 from marketplace.releases.service import Releases
+from marketplace.reports.service import Reports
+from marketplace.risk.service import RiskDesk, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +50,6 @@ class Services:
     worker: Worker
     proposals: Proposals
     outlook: Outlook
+    watch: Watch
+    risks: RiskDesk
+    reports: Reports

@@ -61,6 +61,10 @@ class Event(StrEnum):
     VERSION_CONTRADICTED = "version:contradict"
     CATALOGUE_LOADED = "catalogue:load"
     CATALOGUE_SEARCHED = "catalogue:search"
+    RISK_RAISED = "risk:raise"
+    RISK_HANDLED = "risk:handle"
+    RISK_READ = "risk:read"
+    REPORT_READ = "report:read"
 
 
 @dataclass(frozen=True, slots=True)

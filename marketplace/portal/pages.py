@@ -293,5 +293,5 @@ def _unrouted(request: Request, error: Exception) -> Response:
     return _anonymous(request, "error", {"text": str(error.detail)}, error.status_code)
 
 
-render_page, read_form = _page, _checked_form
-"""For pages in modules of their own."""
+show, checked_form = _page, _checked_form
+"""For pages that stand in modules of their own."""

@@ -332,6 +332,13 @@ def _versions(connection: Connection, tables: Iterable[str]) -> dict[str, str]:
     return {r.table: r.version for r in rows}
 
 
+def between(connection: Connection, since: str, until: str) -> list[StoredReservation]:
+    """Return all reservations made from a time on and before another (ISO 8601, UTC), in order."""
+    c, people = db.reservations.c, People(connection)
+    wanted = select(db.reservations).where(c.created >= since, c.created < until)
+    return [_reservation(people, r) for r in connection.execute(wanted.order_by(c.created, c.id))]
+
+
 def hide_earlier(connection: Connection) -> int:
     """Hide users and purposes that an earlier version wrote in clear. Return of how many rows."""
     if connection.dialect.name != "sqlite":

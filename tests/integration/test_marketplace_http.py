@@ -277,6 +277,15 @@ WORKFLOW_ROUTES = (
     ("POST", "/api/v1/funnel/x"),
     ("GET", "/api/v1/policy"),
     ("GET", "/api/v1/policy/decisions"),
+    ("GET", "/api/v1/reports"),
+    ("GET", "/api/v1/reports/x"),
+    ("GET", "/api/v1/risk/events"),
+    ("GET", "/api/v1/risk/events/x"),
+    ("POST", "/api/v1/risk/events/x/assignment"),
+    ("POST", "/api/v1/risk/events/x/closing"),
+    ("POST", "/api/v1/risk/events/x/comments"),
+    ("POST", "/api/v1/risk/events/x/stop"),
+    ("GET", "/api/v1/risk/rules"),
 )
 """Who may do what there is a matrix of its own (attacks, H1); here: nobody without a token."""
 RESOURCE = f"/api/v1/catalogue/resources/{'a' * 32}"

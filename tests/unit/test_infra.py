@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from infra import doctor
 from infra.cli import main
 from infra.errors import LabError
 from infra.home import Home, home_from, ports_from
 from infra.process import Process
 from infra.service import answers_http, answers_http2
+from marketplace.reports import pdf
 
 
 def test_the_gateway_port_follows_the_port():
@@ -144,3 +146,15 @@ def test_the_demo_empties_no_home_that_it_did_not_make(tmp_path, capsys, monkeyp
 
     assert main(["demo", "--home", str(home)]) == 1
     assert (home / "marketplace.db").exists()
+
+
+def test_doctor_looks_for_the_fonts_that_reports_use(tmp_path: Path) -> None:
+    assert tuple(name for name, _ in pdf.FONTS) == doctor.FONTS
+    assert (
+        doctor.FONT_FOLDERS,
+        doctor.font((tmp_path,)).mend,
+    ) == (pdf.FOLDERS, "apt-get install fonts-noto-cjk")
+    (tmp_path / "deep").mkdir()
+    assert not doctor.font((tmp_path, tmp_path / "none")).ok
+    (tmp_path / "deep" / "wqy-zenhei.ttc").touch()
+    assert doctor.font((tmp_path,)).ok

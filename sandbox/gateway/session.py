@@ -1,8 +1,9 @@
 """Sessions: settings, views and operations of one user, under an id that the client chose.
 
-A session belongs to the authenticated user: the same id from another user is another session
-(attack E7). The server's own id for it is random, so a client whose session is gone (restart,
-eviction) is told so instead of going on with settings that are lost.
+A session belongs to the authenticated user of one organisation: the same id from another user, or
+from somebody of the same name elsewhere, is another session (attack E7). The server's own id for it
+is random, so a client whose session is gone (restart, eviction) is told so instead of going on with
+settings that are lost.
 """
 
 import re
@@ -32,8 +33,10 @@ MAX_REPORTS: Final = 50
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
-Key = tuple[str, str]
-"""User and session id."""
+Owner = tuple[str, str]
+"""Organisation and user: two organisations may each have a user of one name."""
+Key = tuple[Owner, str]
+"""Owner and session id."""
 
 
 class Session:
@@ -127,7 +130,7 @@ class Sessions:
         `observed` is the server's id that the client has seen; a client that has seen another
         session is told that it is gone.
         """
-        key = (caller.account.user, checked_id(session_id, "FORMAT"))
+        key = (_owner(caller), checked_id(session_id, "FORMAT"))
         with self._lock:
             if key in self._closed:
                 raise HandleError("SESSION_CLOSED", "The session was closed. Create a new one.")
@@ -141,13 +144,13 @@ class Sessions:
             if session is None:
                 session = Session(session_id, caller.account, self._clock)
                 self._sessions[key] = session
-                self._make_room(caller.account.user)
+                self._make_room(_owner(caller))
             self._sessions.move_to_end(key)
             return session
 
     def close(self, caller: Caller, session_id: str) -> Session | None:
         """End the caller's session and everything that runs in it; return it if there was one."""
-        key = (caller.account.user, checked_id(session_id, "FORMAT"))
+        key = (_owner(caller), checked_id(session_id, "FORMAT"))
         with self._lock:
             session = self._sessions.pop(key, None)
             self._closed[key] = None
@@ -160,11 +163,11 @@ class Sessions:
     def reopen(self, caller: Caller, session_id: str) -> None:
         """Let a closed id be used again, as a client may ask when it closes."""
         with self._lock:
-            self._closed.pop((caller.account.user, session_id), None)
+            self._closed.pop((_owner(caller), session_id), None)
 
-    def _make_room(self, user: str) -> None:
+    def _make_room(self, owner: Owner) -> None:
         """Drop the sessions that were idle longest, the user's own first, never a busy one."""
-        own = [key for key in self._sessions if key[0] == user]
+        own = [key for key in self._sessions if key[0] == owner]
         for candidates, limit in (
             (own, MAX_SESSIONS_PER_USER),
             (list(self._sessions), MAX_SESSIONS),
@@ -183,6 +186,10 @@ class Sessions:
                     f"Too many sessions are busy ({limit} at most). Stop one and try again.",
                     f"繁忙会话过多（至多 {limit} 个）。请先停止一个再试。",
                 )
+
+
+def _owner(caller: Caller) -> Owner:
+    return caller.account.tenant, caller.account.user
 
 
 def checked_id(text: str, kind: str) -> str:

@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIENT_PYTHON = ROOT / "notebooks" / ".venv" / "bin" / "python"
 TOKEN = "token-of-analyst"
 OTHER_TOKEN = "token-of-another"
+NAMESAKE_TOKEN = "token-of-namesake"
+"""Of somebody with the first one's name, in another organisation."""
 
 Row = dict[str, Any]
 
@@ -54,7 +56,11 @@ class People:
     """Tokens and their holders; revoking is removing."""
 
     holders: dict[str, Person] = field(
-        default_factory=lambda: {TOKEN: Person("analyst"), OTHER_TOKEN: Person("rival")}
+        default_factory=lambda: {
+            TOKEN: Person("analyst"),
+            OTHER_TOKEN: Person("rival"),
+            NAMESAKE_TOKEN: Person("analyst", "elsewhere"),
+        }
     )
     lookups: int = 0
 

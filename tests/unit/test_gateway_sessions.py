@@ -8,6 +8,7 @@ from pyspark.sql.connect.proto import base_pb2, relations_pb2
 from privacy.dp.query import SubqueryAlias
 from sandbox.gateway.session import MAX_SESSIONS_PER_USER
 from tests.support.gateway import (
+    NAMESAKE_TOKEN,
     OTHER_TOKEN,
     TOKEN,
     AbortedError,
@@ -50,6 +51,19 @@ def test_the_same_session_id_of_two_users_is_two_sessions() -> None:
     with pytest.raises(AbortedError) as aborted:
         rows(theirs, "mine")
     assert aborted.value.condition == "LAB.UNKNOWN_TABLE"
+
+
+def test_users_of_one_name_in_two_organisations_share_no_session() -> None:
+    mine = direct()
+    theirs = DirectClient(mine.service, NAMESAKE_TOKEN)
+    mine.set(lab_epsilon="0.5")
+    view(mine, "mine")
+    assert epsilon(theirs) is None
+    with pytest.raises(AbortedError) as aborted:
+        rows(theirs, "mine")
+    assert aborted.value.condition == "LAB.UNKNOWN_TABLE"
+    theirs.unary("ReleaseSession")
+    assert epsilon(mine) == "0.5"
 
 
 def test_who_the_client_says_it_is_does_not_matter() -> None:

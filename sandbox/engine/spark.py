@@ -5,6 +5,7 @@ counts and values, so none of them leaves this module. A cluster's workers are t
 level INFO their executors' logs name staged files and their sizes.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -36,6 +37,7 @@ from sandbox.engine.run import (
     gathered,
     watched,
 )
+from sandbox.engine.spark_process import bury, is_alive
 from sandbox.engine.stage import Stage, StageError
 from sandbox.java import find_java_home
 
@@ -114,9 +116,18 @@ class SparkEngine(Engine):
         self._starting: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start and warm Spark in the background, unless it runs; a failed start is tried again."""
+        """Start and warm Spark in the background, unless it runs.
+
+        A failed start is tried again, and a process that was killed gets a successor: the question
+        waits for it, and nothing is charged for one that could not run.
+        """
         with self._lock:
             ended = self._starting is None or not self._starting.is_alive()
+            if ended and self._session is not None and not is_alive(self._session):
+                log.warning("Spark's process has ended; starting another")
+                bury(self._session)
+                self._session = None
+                self._views.clear()
             if ended and self._session is None:
                 self._starting = threading.Thread(
                     target=self._start, name="spark-start", daemon=True
@@ -276,9 +287,11 @@ class SparkEngine(Engine):
         except Exception:  # noqa: BLE001 - Spark's messages quote values: none may pass
             raise EngineFailure from None
         finally:
-            context.removeJobTag(tag)
-            for digest in rows:
-                session.catalog.dropTempView(view(digest))
+            # Of a process that died there is nothing to clear, and its fault is told already.
+            with contextlib.suppress(Exception):
+                context.removeJobTag(tag)
+                for digest in rows:
+                    session.catalog.dropTempView(view(digest))
         keys = tuple(name for name, _ in checked.plan.keys)
         return gathered(keys, checked.types, cells, histograms)
 

@@ -1,5 +1,8 @@
 """How a question runs: locked down, cancellable, and silent about rows when it fails."""
 
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from dataclasses import replace
@@ -204,6 +207,58 @@ def test_a_failed_start_of_spark_is_tried_again_by_the_next_question(
         mended.run(query, small_lake(), claim=wide_claim(query))
     assert mended.run(query, small_lake(), claim=wide_claim(query)).cells.num_rows == 4
     assert len(opened) == 2
+
+
+def test_a_killed_spark_gets_a_successor_before_the_next_question_reads_anything(
+    tmp_path: Path,
+) -> None:
+    """In a process of its own: other tests share this one's Spark."""
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from sandbox.engine.run import EngineFailure
+        from sandbox.engine.spark import SparkEngine, SparkSettings
+        from tests.support.engine import counts_by_district, wide_claim
+        from tests.support.engine_room import database, small_lake
+
+        engine = SparkEngine(database(), Path(sys.argv[1]), SparkSettings(master="local[1]"))
+        query, lake = counts_by_district(), small_lake()
+        facts = {name: source.facts for name, source in lake.items()}
+
+        def process():
+            return engine._session.sparkContext._gateway.proc
+
+        def kill():
+            os.kill(process().pid, signal.SIGKILL)
+            process().wait()
+
+        before = engine.run(query, lake, claim=wide_claim(query)).cells
+        first = process().pid
+        kill()
+        after = engine.run(query, lake, claim=wide_claim(query)).cells
+        key = [(name, "ascending") for name in before.column_names]
+        assert after.sort_by(key) == before.sort_by(key)
+        assert process().pid != first
+        run = engine.prepare(query, facts, lake, claim=wide_claim(query))
+        kill()
+        try:
+            run()
+        except EngineFailure:
+            print("failed after it was prepared, as it must")
+        engine.run(query, lake, claim=wide_claim(query))
+        engine.stop()
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "failed after it was prepared" in done.stdout
 
 
 def test_preparing_certifies_and_opens_no_private_file() -> None:

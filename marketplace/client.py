@@ -131,6 +131,8 @@ class Committed:
     left: Mapping[str, BudgetLeft] = field(default_factory=dict)
     proofs: Mapping[str, str] = field(default_factory=dict)
     """Release id to its `tlog-proof`."""
+    answers: Mapping[str, bytes] = field(default_factory=dict)
+    """Release id to its bytes, read back after the commit, of small answers."""
 
 
 class MarketplaceClient:
@@ -317,7 +319,8 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _committed(data: Mapping[str, Any]) -> Committed:
     left = {b["domain"]: _left(b) for b in data["budget"]}
-    return Committed(data["releases"], data["receipt"], left, data["proofs"])
+    answers = {r: base64.b64decode(text) for r, text in data["answers_b64"].items()}
+    return Committed(data["releases"], data["receipt"], left, data["proofs"], answers)
 
 
 def _left(data: Mapping[str, Any]) -> BudgetLeft:

@@ -199,5 +199,6 @@ def _recorded(made: Recorded) -> dict[str, Any]:
         "releases": made.release_ids,
         "receipt": made.receipt,
         "proofs": made.proofs,
+        "answers_b64": {r: base64.b64encode(data).decode() for r, data in made.answers.items()},
         "budget": [told(left) for left in made.left],
     }

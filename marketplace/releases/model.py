@@ -110,6 +110,8 @@ class Recorded:
     """What the payer has left of each domain that the answer touched."""
     proofs: dict[str, str]
     """Release id to its `tlog-proof`: who holds it needs nothing of us to check it."""
+    answers: dict[str, bytes]
+    """Release id to its committed bytes, of small answers: others are fetched one by one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from marketplace import db
 from marketplace.audit.people import People
@@ -109,6 +109,11 @@ _LOGGED = (
 )
 _ANSWER = select(_release_rows.answer, _release_rows.entry_index).where(
     _release_rows.id == bindparam("wanted"), _release_rows.tenant == bindparam("asker")
+)
+_SMALL_ANSWERS = select(_release_rows.id, _release_rows.answer).where(
+    _release_rows.tenant == bindparam("asker"),
+    _release_rows.id.in_(bindparam("wanted", expanding=True)),
+    func.length(_release_rows.answer) <= bindparam("most"),
 )
 _VERSIONS = select(db.versions.c.table, db.versions.c.version).where(
     db.versions.c.table.in_(bindparam("wanted", expanding=True))
@@ -283,6 +288,14 @@ def answer(connection: Connection, tenant: str, release_id: str) -> tuple[bytes,
     """Return the committed bytes of a tenant's release and its log entry, if there is one."""
     row = connection.execute(_ANSWER, {"wanted": release_id, "asker": tenant}).first()
     return None if row is None else (bytes(row[0]), row[1])
+
+
+def small_answers(
+    connection: Connection, tenant: str, ids: Iterable[str], most: int
+) -> dict[str, bytes]:
+    """Return the committed bytes of those of a tenant's releases that have `most` bytes or less."""
+    asked = {"asker": tenant, "wanted": list(ids), "most": most}
+    return {row.id: bytes(row.answer) for row in connection.execute(_SMALL_ANSWERS, asked)}
 
 
 def by_receipt(connection: Connection, tenant: str, receipt: str) -> StoredReservation | None:

@@ -90,6 +90,12 @@ class Statements:
     histograms: tuple[tuple[str, str], ...]
     """Measure and SQL: keys, `bucket` (null: a row without a value), `n`."""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All statements."""
+        cells = () if self.cells is None else (self.cells,)
+        return (*(text for _, text in self.histograms), *cells)
+
 
 class Renderer:
     """Writes one engine's dialect."""

@@ -45,6 +45,10 @@ log = logging.getLogger(__name__)
 
 LOCAL_MASTER = "local[*]"
 
+TableVersion = tuple[str, str]
+Planned = Mapping[str, Any]
+"""A statement's text to the frame that was planned from it."""
+
 _WARM_UP = (
     "SELECT k, COUNT(*) AS n, COUNT(DISTINCT v) AS d, COALESCE(CAST(SUM(v) AS BIGINT), 0L) AS s "
     "FROM (SELECT id % 3 AS k, LEAST(GREATEST(id, 1L), 90L) AS v FROM range(100)) AS t GROUP BY k"
@@ -111,6 +115,7 @@ class SparkEngine(Engine):
         self._lock = threading.Lock()
         self._stage = Stage(self._settings.stage, scratch) if self._settings.stage else None
         self._views: set[str] = set()
+        self._known: dict[TableVersion, str] = {}
         self._numbers = count(1)
         self._session: Any = None
         self._starting: threading.Thread | None = None
@@ -128,6 +133,7 @@ class SparkEngine(Engine):
                 bury(self._session)
                 self._session = None
                 self._views.clear()
+                self._known = {}
             if ended and self._session is None:
                 self._starting = threading.Thread(
                     target=self._start, name="spark-start", daemon=True
@@ -163,12 +169,36 @@ class SparkEngine(Engine):
             query, facts, sources, self._database, claim=claim, frames=frames, cancelled=cancelled
         )
         session = self._wait(cancelled)
+        planned = self._planned(session, checked, facts)
 
         def run() -> ExactTable:
             with self._places:
-                return self._answer(session, checked, sources, cancelled)
+                return self._answer(session, checked, sources, planned, cancelled)
 
         return run
+
+    def _planned(
+        self,
+        session: Any,  # noqa: ANN401 - pyspark is untyped here
+        checked: Certified,
+        facts: Mapping[str, TableFacts],
+    ) -> Planned:
+        """Plan ahead what reads views that Spark knows already: no file is opened for that.
+
+        A question with rows of its own is planned when these are registered, at its run.
+        """
+        views = self._known
+        known = all(_key(table) in views for table in facts.values())
+        if checked.rows or self._stage is not None or not known:
+            return {}
+        statements = Renderer(SPARK, lambda name: views[_key(facts[name])]).statements(checked.plan)
+        try:
+            planned = {text: session.sql(text) for text in statements.texts}
+            for frame in planned.values():
+                frame._jdf.queryExecution().executedPlan()  # noqa: SLF001 - there is no public way
+        except Exception:  # noqa: BLE001 - Spark's messages may quote values: none may pass
+            raise EngineFailure from None
+        return planned
 
     def _wait(self, cancelled: Cancelled | None) -> Any:  # noqa: ANN401 - pyspark is untyped here
         self.start()
@@ -226,7 +256,8 @@ class SparkEngine(Engine):
             "spark.driver.memory": self._settings.memory,
             "spark.local.dir": str(scratch / "spark"),
             "spark.log.level": "OFF",
-            "spark.sql.adaptive.enabled": "true",
+            # On one machine there is nothing to regroup, and a job for each stage takes 12 ms more.
+            "spark.sql.adaptive.enabled": "false" if self._settings.is_local else "true",
             "spark.sql.ansi.enabled": "false",
             "spark.sql.autoBroadcastJoinThreshold": "32m",
             "spark.sql.session.timeZone": "UTC",
@@ -252,6 +283,7 @@ class SparkEngine(Engine):
         session: Any,  # noqa: ANN401 - pyspark is untyped here
         checked: Certified,
         tables: Mapping[str, TableSource],
+        planned: Planned,
         cancelled: Cancelled | None,
     ) -> ExactTable:
         rows = checked.rows
@@ -274,13 +306,13 @@ class SparkEngine(Engine):
             context.setInterruptOnCancel(True)
             with watched(cancelled, lambda: context.cancelJobsWithTag(tag)) as stopped:
                 histograms = {
-                    name: self._collect(session, text, stopped)
+                    name: self._collect(session, text, planned, stopped)
                     for name, text in statements.histograms
                 }
                 cells = (
                     None
                     if statements.cells is None
-                    else self._collect(session, statements.cells, stopped)
+                    else self._collect(session, statements.cells, planned, stopped)
                 )
         except (RunCancelled, EngineFailure):
             raise
@@ -295,11 +327,19 @@ class SparkEngine(Engine):
         keys = tuple(name for name, _ in checked.plan.keys)
         return gathered(keys, checked.types, cells, histograms)
 
-    def _collect(self, session: Any, text: str, stopped: threading.Event) -> pa.Table:  # noqa: ANN401
+    def _collect(
+        self,
+        session: Any,  # noqa: ANN401 - pyspark is untyped here
+        text: str,
+        planned: Planned,
+        stopped: threading.Event,
+    ) -> pa.Table:
         if stopped.is_set():
             raise RunCancelled
         try:
-            return session.sql(text).toArrow()
+            # Views have names of their own for each version and its files, so the same text
+            # was planned on the same rows.
+            return (planned.get(text) or session.sql(text)).toArrow()
         except Exception:
             if stopped.is_set():
                 raise RunCancelled from None
@@ -308,6 +348,7 @@ class SparkEngine(Engine):
     def _view(self, session: Any, source: TableSource) -> str:  # noqa: ANN401
         """Return the view of a table version; its file listing and schema are read once."""
         name = source.view
+        key = _key(source.facts)
         # Every time: a version that was removed from the stage in the meantime goes there again.
         staged = None if self._stage is None else self._stage.paths(source)
         with self._lock:
@@ -315,7 +356,12 @@ class SparkEngine(Engine):
                 files = staged or [str(f.resolve()) for f in source.files]
                 session.read.parquet(*files).createOrReplaceTempView(name)
                 self._views.add(name)
+            self._known[key] = name
         return name
+
+
+def _key(facts: TableFacts) -> TableVersion:
+    return facts.name, facts.version
 
 
 def _jars(text: str) -> tuple[Path, ...]:

@@ -27,6 +27,7 @@ from privacy.dp.resolve import NamedRelations, resolve
 from privacy.dp.types import DataType
 from privacy.errors import Refusal
 from sandbox.engine.refusals import too_large
+from sandbox.engine.render import SPARK
 from sandbox.engine.run import RunCancelled
 from sandbox.gateway.answering import (
     Answer,
@@ -195,6 +196,7 @@ class Executor:
         self._tables, self._engines, self._purse, self._noise = tables, engines, purse, noise
         self._strict = strict
         self._drawing = ThreadPoolExecutor(thread_name_prefix="noise")
+        self._preparing = ThreadPoolExecutor(thread_name_prefix="prepare")
 
     def schema(self, asker: Asker, query: Query) -> Schema:
         """Return the columns of the answer; a row-wise private question has a schema too."""
@@ -239,18 +241,12 @@ class Executor:
                 table = judged.runner.run(judged.program.plan)
             return Answer(_schema(judged.program.plan), table, private=False)
         operation.phase("reserve")
+        ahead = self._ahead(asker, judged, operation)
 
         def prepare(plan: ReleasePlan) -> Compute:
             operation.phase("reserve")
             with _told_as_cancelled():
-                run = self._engines.prepare(
-                    judged.engine,
-                    plan,
-                    judged.facts,
-                    judged.runner.frames,
-                    asker.user,
-                    operation.cancelled,
-                )
+                run = ahead(plan)
 
             if self._strict:
                 operation.answer_at(
@@ -272,6 +268,36 @@ class Executor:
         receipt = self._purse.pay(asker, judged, operation.operation_id, prepare, operation.settle)
         with _told_as_cancelled():
             return self._answered(asker, judged, receipt, operation.cancelled)
+
+    def _ahead(
+        self, asker: Asker, judged: Judged, operation: OperationHandle
+    ) -> Callable[[ReleasePlan], Callable[[], Exact]]:
+        """Return what prepares a release, ahead of being asked to where that takes Spark long.
+
+        Preparing reads no private row, so it may run beside the reservation; what was prepared for
+        an answer that is stored, or for a question that is refused, is dropped.
+        """
+
+        def prepare(plan: ReleasePlan) -> Callable[[], Exact]:
+            return self._engines.prepare(
+                judged.engine,
+                plan,
+                judged.facts,
+                judged.runner.frames,
+                asker.user,
+                operation.cancelled,
+            )
+
+        if judged.engine != SPARK:
+            return prepare
+        begun = {p.digest: self._preparing.submit(prepare, p) for p in judged.program.releases}
+
+        def prepared(plan: ReleasePlan) -> Callable[[], Exact]:
+            # What still waits behind others' is prepared here: nobody waits for their public parts.
+            started = begun[plan.digest]
+            return prepare(plan) if started.cancel() else started.result()
+
+        return prepared
 
     def tables(self, asker: Asker) -> tuple[TableSummary, ...]:
         """Return the tables that the asker may name."""

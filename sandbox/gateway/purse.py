@@ -168,7 +168,8 @@ class MarketplacePurse:
         else:
             committed = self._client.recorded(held.reservation_id)
         answers = {
-            digest: self._client.answer(asker.tenant, release_id)
+            digest: committed.answers.get(release_id)
+            or self._client.answer(asker.tenant, release_id)
             for digest, release_id in committed.releases.items()
         }
         charged = int(committed.receipt["charged_micro_rho"])

@@ -23,6 +23,7 @@ from marketplace.client import (
     SessionView,
     WantedItem,
 )
+from marketplace.releases.service import SMALL_ANSWER_BYTES
 from tests.support.databases import environment
 from tests.support.marketplace import (
     ALLOTMENT,
@@ -123,6 +124,8 @@ def test_the_client_and_its_stand_in_keep_one_contract(market: tuple[Market, str
     assert done.left["enterprise"].cohorts == {2025: ALLOTMENT - COST, 2026: ALLOTMENT - COST}
     release = done.releases[digest("one")]
     assert service.answer(FIRM, release) == b"\x00bytes\xff"
+    assert done.answers == {release: b"\x00bytes\xff"}
+    assert service.recorded(held.reservation_id).answers == done.answers
     assert code_of(service.answer, BANK, release) == "NOT_FOUND"
 
     again = reserve(service, "one")
@@ -167,6 +170,15 @@ def test_the_client_and_its_stand_in_keep_one_contract(market: tuple[Market, str
         "four": ("failed", COST),
         "five": ("failed", COST),
     }
+
+
+def test_a_large_answer_is_fetched_by_itself(market: tuple[Market, str]) -> None:
+    service, _ = market
+    long = b"a" * (SMALL_ANSWER_BYTES + 1)
+    large = reserve(service, "large", wanted("large", 1))
+    fetched = service.record(large, [sent("large", long, 1)], TABLES)
+    assert fetched.answers == {}
+    assert service.answer(FIRM, fetched.releases[digest("large")]) == long
 
 
 def test_64_clients_never_overspend(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from marketplace.client import (
     SessionView,
     WantedItem,
 )
+from marketplace.releases.service import SMALL_ANSWER_BYTES
 from privacy.dp.budget import epsilon_of, micro_rho_of
 
 Allotments = Mapping[tuple[str, str], tuple[int, int]]
@@ -143,7 +144,9 @@ class MemoryMarketplace:
         domains = {i.domain for i in operation.items}
         left = {d: self.budget(operation.tenant, d) for d in domains}
         proofs = dict.fromkeys(ids.values(), "c2sp.org/tlog-proof@v1\n")
-        return Committed(ids, receipt, left, proofs)
+        bytes_of = {i: self._releases[i][2] for i in ids.values()}
+        small = {i: data for i, data in bytes_of.items() if len(data) <= SMALL_ANSWER_BYTES}
+        return Committed(ids, receipt, left, proofs, small)
 
     def nothing_read(self, held: Held, attestation: str = "nothing was read") -> None:
         operation = self._fenced(held)

@@ -36,7 +36,7 @@ ENTERPRISES = 330_000
 """Gives 10.4 million monthly tax rows."""
 REPEATS = 5
 SMALL_REPEATS = 30
-SMALL_WARM_UP = 5
+SMALL_WARM_UP = 60
 _PRICES = (1 + n / 10_000 for n in count(1))
 FIRST_SECONDS = 20.0
 """Goal for the first answer after `lab up`."""

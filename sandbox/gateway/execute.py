@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +28,7 @@ from privacy.errors import Refusal
 from sandbox.engine.refusals import too_large
 from sandbox.engine.render import SPARK
 from sandbox.engine.run import RunCancelled
+from sandbox.gateway.ahead import Begun, Draw, Workers
 from sandbox.gateway.answering import (
     Answer,
     Asker,
@@ -185,7 +185,7 @@ class Executor:
         tables: Tables,
         engines: Engines,
         purse: Purse,
-        noise: Callable[[ReleasePlan, int], Callable[[Exact], Release]],
+        noise: Draw,
         *,
         strict: bool = False,
     ) -> None:
@@ -193,10 +193,9 @@ class Executor:
 
         With `strict`, what is computed leaves at a time that the plan and public facts decide.
         """
-        self._tables, self._engines, self._purse, self._noise = tables, engines, purse, noise
+        self._tables, self._engines, self._purse = tables, engines, purse
         self._strict = strict
-        self._drawing = ThreadPoolExecutor(thread_name_prefix="noise")
-        self._preparing = ThreadPoolExecutor(thread_name_prefix="prepare")
+        self._workers = Workers(noise)
 
     def schema(self, asker: Asker, query: Query) -> Schema:
         """Return the columns of the answer; a row-wise private question has a schema too."""
@@ -241,12 +240,12 @@ class Executor:
                 table = judged.runner.run(judged.program.plan)
             return Answer(_schema(judged.program.plan), table, private=False)
         operation.phase("reserve")
-        ahead = self._ahead(asker, judged, operation)
+        begun = self._begun(asker, judged, operation)
 
         def prepare(plan: ReleasePlan) -> Compute:
             operation.phase("reserve")
             with _told_as_cancelled():
-                run = ahead(plan)
+                run = begun.run(plan)
 
             if self._strict:
                 operation.answer_at(
@@ -257,10 +256,10 @@ class Executor:
 
             def compute(micro_rho: int) -> tuple[bytes, Release]:
                 # Noise takes about 10 µs a cell, as long as a small question: beside the engine.
-                noise = self._drawing.submit(self._noise, plan, micro_rho)
+                add_noise = begun.noise(plan, micro_rho)
                 with _told_as_cancelled():
                     exact = run()
-                noisy = noise.result()(exact)
+                noisy = add_noise(exact)
                 return encode(plan, noisy), noisy
 
             return compute
@@ -269,15 +268,7 @@ class Executor:
         with _told_as_cancelled():
             return self._answered(asker, judged, receipt, operation.cancelled)
 
-    def _ahead(
-        self, asker: Asker, judged: Judged, operation: OperationHandle
-    ) -> Callable[[ReleasePlan], Callable[[], Exact]]:
-        """Return what prepares a release, ahead of being asked to where that takes Spark long.
-
-        Preparing reads no private row, so it may run beside the reservation; what was prepared for
-        an answer that is stored, or for a question that is refused, is dropped.
-        """
-
+    def _begun(self, asker: Asker, judged: Judged, operation: OperationHandle) -> Begun:
         def prepare(plan: ReleasePlan) -> Callable[[], Exact]:
             return self._engines.prepare(
                 judged.engine,
@@ -288,16 +279,10 @@ class Executor:
                 operation.cancelled,
             )
 
-        if judged.engine != SPARK:
-            return prepare
-        begun = {p.digest: self._preparing.submit(prepare, p) for p in judged.program.releases}
-
-        def prepared(plan: ReleasePlan) -> Callable[[], Exact]:
-            # What still waits behind others' is prepared here: nobody waits for their public parts.
-            started = begun[plan.digest]
-            return prepare(plan) if started.cancel() else started.result()
-
-        return prepared
+        begun = Begun(self._workers, prepare)
+        if judged.engine == SPARK:
+            begun.begin(judged.program.releases, judged.shares)
+        return begun
 
     def tables(self, asker: Asker) -> tuple[TableSummary, ...]:
         """Return the tables that the asker may name."""

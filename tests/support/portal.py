@@ -1,15 +1,19 @@
 """Browsers at the portal for tests, and a lab in which every list holds something."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import httpx
 
 from marketplace.access.model import AccessRequest, Terms, Verdict
+from marketplace.app import assemble, build
+from marketplace.audit import store as log
+from marketplace.audit.entry import Event
 from marketplace.catalogue.model import Resource
-from marketplace.catalogue.states import Actor
 from marketplace.catalogue.synthetic import generate
 from marketplace.contracts.model import Stage
 from marketplace.contracts.model import Terms as Agreed
@@ -18,7 +22,8 @@ from marketplace.identity.model import SEEDED, Person
 from marketplace.services import Services
 from marketplace.settings import Settings
 from tests.support.catalogue import BUREAU, TAX, item, resource
-from tests.support.marketplace import ask, made, token
+from tests.support.marketplace import Clock, ask, made, make_home, token
+from tests.support.serving import serving
 
 PEOPLE = {name: Person(name, organisation, roles, "en") for name, organisation, roles in SEEDED}
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -171,6 +176,40 @@ def filled(market: Services, resources: int = 60) -> dict[str, str]:
     }
 
 
-def actor(user: str) -> Actor:
-    """Return a seeded person as the catalogue knows one."""
-    return Actor(user, PEOPLE[user].tenant)
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A served marketplace, its parts, and what opens it."""
+
+    url: str
+    settings: Settings
+    market: Services
+    clock: Clock
+
+    @contextmanager
+    def visit(self, user: str, language: str = "en") -> Iterator[httpx.Client]:
+        """Return the browser of a user."""
+        with visit(self.url, self.settings, user, language) as client:
+            yield client
+
+    def entries(self) -> int:
+        """Return how many entries the log has."""
+        with self.market.database.reading() as connection:
+            return log.size(connection)
+
+    def events(self, event: Event) -> int:
+        """Return how many entries are of one kind."""
+        with self.market.database.reading() as connection:
+            read = log.entries_from(connection, 0, log.size(connection))
+        return sum(json.loads(data)["event"] == event.value for data in read)
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Lab]:
+    """Return a lab over a new home; its pages and services share one clock."""
+    settings, clock = make_home(home), Clock(home)
+    market = assemble(settings, clock=clock)
+    try:
+        with serving(build(market, clock)) as url:
+            yield Lab(url, settings, market, clock)
+    finally:
+        market.database.close()

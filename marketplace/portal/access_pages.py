@@ -80,7 +80,9 @@ def ask(
     if offer is not None:
         given = api.draft(table, here, person, code[:64])
         given = {**given, "purposes": ", ".join(given["purposes"])}
-    return _form(request, browser, {"offer": offer, "offers": offers, "given": given})
+    refused = table[:64] if offer is None else ""
+    facts = {"offer": offer, "offers": offers, "given": given, "refused": refused}
+    return _form(request, browser, facts)
 
 
 def submit(request: Request, here: Here, sent: Given) -> Response:
@@ -108,9 +110,11 @@ def one(request: Request, id_: Id, here: Here, browser: Signed) -> HTMLResponse:
     return show(request, browser, "request", facts)
 
 
-def edit_page(request: Request, id_: Id, here: Here, browser: Signed) -> HTMLResponse:
-    """Show the form of a request with its present text."""
+def edit_page(request: Request, id_: Id, here: Here, browser: Signed) -> Response:
+    """Show its author the form of a request with its present text; others, the request."""
     found = api.one(id_, here, browser.person)
+    if found["user"] != browser.person.user:
+        return then(f"/access/requests/{id_}")
     terms = found["terms"]
     given = {**terms, "purposes": ", ".join(terms["purposes"]), "renews": None}
     offer = _offer(here, browser.person, found["table"])
@@ -204,4 +208,10 @@ def _again(
 def _form(  # one page
     request: Request, browser: Browser, facts: Facts, edits: str = "", status: int = 200
 ) -> HTMLResponse:
-    return show(request, browser, "request_form", {"wrong": "", **facts, "edits": edits}, status)
+    return show(
+        request,
+        browser,
+        "request_form",
+        {"wrong": "", "refused": "", **facts, "edits": edits},
+        status,
+    )

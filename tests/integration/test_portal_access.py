@@ -71,6 +71,10 @@ def test_the_form_is_filled_in_from_a_refusal(lab: Lab) -> None:
         assert 'name="lane:dp" checked' in text
         hostile = client.get("/access/requests/new", params={"table": HOSTILE, "code": HOSTILE})
         assert "<select" in sound(hostile), "an unknown table leads to the choice of one"
+    with lab.visit("regulator") as client:
+        text = sound(client.get("/access/requests/new?table=tax_summary"))
+        assert words("en")["ask.refused"].format(table="tax_summary") in text
+        assert "<select" not in text
 
 
 def test_an_ended_grant_leads_to_its_renewal(lab: Lab) -> None:
@@ -189,7 +193,9 @@ def test_who_oversees_sees_all_and_the_look_is_one_entry(lab: Lab) -> None:
         for _ in range(3):
             assert waiting.id in sound(client.get("/access?whose=all"))
         assert lab.events(Event.OVERVIEW_READ) == 1
-        assert "/decision" not in sound(client.get(f"/access/requests/{waiting.id}"))
+        path = f"/access/requests/{waiting.id}"
+        assert "/decision" not in sound(client.get(path))
+        assert client.get(f"{path}/edit").headers["location"] == path
 
 
 def test_a_notice_is_read_once_and_only_ones_own(lab: Lab) -> None:

@@ -146,6 +146,15 @@ def test_a_refusal_is_said_in_the_language_that_was_chosen_under_the_own_menu(la
         assert words("zh")["error.CSRF"] in refused.text
 
 
+def test_a_notice_that_was_read_is_counted_no_more(lab: Lab) -> None:
+    with lab.visit("tax-provider") as client:
+        notice = re.findall(r'action="(/inbox/notices/[0-9a-f]{32})"', client.get("/inbox").text)[0]
+        figure = next(int(n) for h, n, _ in tiles(client.get("/").text) if h == "/inbox#notices")
+        send(client, notice)
+        left = next(int(n) for h, n, _ in tiles(client.get("/").text) if h == "/inbox#notices")
+        assert left == figure - 1
+
+
 def test_the_budget_left_of_an_organisation_stands_on_its_first_page(lab: Lab) -> None:
     with lab.visit("analyst") as client:
         assert ("/budget", "900") in [(h, n) for h, n, _ in tiles(sound(client.get("/")))]

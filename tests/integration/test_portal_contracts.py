@@ -90,8 +90,9 @@ def test_the_funnel_shows_time_in_stage_and_moves_one_step(lab: Lab, language: s
         assert "<strong>" in row
         assert 'name="stage" value="qualified"' in row
         assert known["stage.qualified"] in row
-    with lab.visit("analyst", language) as client:
+    with lab.visit("firm-owner", language) as client:
         text = sound(client.get("/funnel"))
-        assert "demo-firm" not in text, "another tenant"
+        assert "demo-firm" in text
+        assert "demo-enterprise" not in text, "another tenant"
         assert 'action="/funnel' not in text
         assert send(client, path, stage="qualified").status_code == 403

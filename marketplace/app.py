@@ -16,6 +16,7 @@ from marketplace.access.grants import Grants
 from marketplace.access.inbox import Inbox
 from marketplace.access.mail import Mailer
 from marketplace.access.model import State
+from marketplace.access.overview import Overview
 from marketplace.access.parts import Access
 from marketplace.access.requests import Requests
 from marketplace.access.seeding import seed_grants
@@ -66,6 +67,7 @@ from marketplace.portal.budget_pages import with_budget_pages
 from marketplace.portal.pages import portal
 from marketplace.portal.report_pages import add_report_pages
 from marketplace.portal.risk_pages import add_risk_pages
+from marketplace.portal.sections import add_sections
 from marketplace.releases import api as releases_api
 from marketplace.releases.crash import Reached, nowhere
 from marketplace.releases.service import Releases
@@ -165,7 +167,7 @@ def _assembled(
         Openings(database, log, vault, clock),
         Witnessing(log, witnesses_from(settings.witnesses)),
         gate,
-        Access(requests, grants, Inbox(desk, requests, hours)),
+        Access(requests, grants, Inbox(desk, requests, hours), Overview(desk)),
         Contracts(desk),
         Demands(desk, demand),
         Decisions(desk),
@@ -239,6 +241,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     pages = with_budget_pages(portal(services, clock))
     add_risk_pages(pages)
     add_report_pages(pages)
+    add_sections(pages)
     app.mount("/", pages)
     return app
 

@@ -142,6 +142,12 @@ def of_tables(connection: Connection, tables: list[str]) -> list[Held]:
     return [h for h in map(_held, rows) if h is not None]
 
 
+def everything(connection: Connection) -> list[Held]:
+    """Return all grants, the latest end first."""
+    rows = connection.execute(select(grants).order_by(grants.c.ends.desc(), grants.c.id))
+    return [h for h in map(_held, rows) if h is not None]
+
+
 def best(connection: Connection, tenant: str, tables: list[str], now: int) -> dict[str, Held]:
     """Return for each table the grant that decides: a live one if any, else the latest to end."""
     rows = connection.execute(_GRANTS, {"holder": tenant, "wanted": tables})

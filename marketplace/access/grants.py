@@ -152,9 +152,38 @@ class Grants:
                 grant_store.warned(connection, grant.id, self._desk.time())
         return len(ending)
 
-    def _may(self, person: Person, action: str, kind: str, name: str) -> bool:
+    def may_revoke(self, person: Person, held: Held) -> bool:
+        """Whether policy lets a person take a grant away that was not taken away yet."""
+        table = held.grant.table
+        context = {"holder": held.grant.tenant, "provider": self._provider(table)}
+        return held.state != REVOKED and self._may(person, "revoke", "Table", table, context)
+
+    def stoppable(self, person: Person) -> list[tuple[str, str]]:
+        """Return what policy lets a person stop: scopes and targets."""
+        tables = [(TABLE, name) for name in sorted(getattr(self._desk.facts, "names", ()))]
+        tenants = [(TENANT, name) for name in sorted({p.tenant for p in self._desk.people()})]
+        return [
+            (scope, target)
+            for scope, target in ((LAB, ""), *tenants, *tables)
+            if self._may(person, "stop", KINDS[scope], target or LAB)
+        ]
+
+    def may_lift(self, person: Person, stop: Stop) -> bool:
+        """Whether policy lets a person end a stop that is in force."""
+        kind, target = KINDS[stop.scope], stop.target or LAB
+        context = {"stoppedBy": stop.by}
+        return stop.lifted is None and self._may(person, "lift", kind, target, context)
+
+    def _may(
+        self,
+        person: Person,
+        action: str,
+        kind: str,
+        name: str,
+        context: dict[str, str] | None = None,
+    ) -> bool:
         try:
-            self._desk.decide(person, action, kind, name, {})
+            self._desk.decide(person, action, kind, name, context or {})
         except MarketplaceError:
             return False
         return True

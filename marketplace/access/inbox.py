@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 
+from sqlalchemy import Connection
+
 from marketplace.access import model, store
 from marketplace.access.desk import Desk, not_found
-from marketplace.access.model import Actor, State
+from marketplace.access.model import Actor, State, Terms
 from marketplace.access.requests import Requests
 from marketplace.access.store import Kept, Notice, StandIn, Step
 from marketplace.audit.entry import Event
@@ -40,6 +42,15 @@ class Wait:
     decided: int
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A table for which somebody may ask, in which lanes, and the fields one may name."""
+
+    table: str
+    lanes: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
 class Inbox:
     """Readings of requests, by those whom they concern."""
 
@@ -49,7 +60,6 @@ class Inbox:
 
     def waiting(self, person: Person) -> list[Waiting]:
         """Return what a person may judge, for oneself or for colleagues; oldest first."""
-        now = self._desk.clock()
         found: list[Waiting] = []
         with self._desk.database.reading() as connection:
             for kept in store.in_states(connection, (State.REVIEW, State.APPROVAL)):
@@ -65,13 +75,46 @@ class Inbox:
                         )
                 except MarketplaceError:
                     continue
-                due = datetime.fromisoformat(kept.since) + timedelta(
-                    hours=self._hours[request.state]
-                )
-                found.append(
-                    Waiting(kept, actor, due.isoformat(timespec="milliseconds"), due < now)
-                )
+                found.append(Waiting(kept, actor, *self.due(kept, request.state)))
         return found
+
+    def due(self, kept: Kept, state: State) -> tuple[str, bool]:
+        """Return until when a stage should end, and whether that is past; empty if nothing is."""
+        if state not in self._hours:
+            return "", False
+        due = datetime.fromisoformat(kept.since) + timedelta(hours=self._hours[state])
+        return due.isoformat(timespec="milliseconds"), due < self._desk.clock()
+
+    def offers(self, person: Person, table: str = "") -> list[Offer]:
+        """Return the tables for which policy lets a person ask now, or one of them."""
+        names = sorted(getattr(self._desk.facts, "names", ()))
+        with self._desk.database.reading() as connection:
+            found = [self._offer(connection, person, name) for name in names if table in ("", name)]
+        return [offer for offer in found if offer.lanes]
+
+    def _offer(self, connection: Connection, person: Person, table: str) -> Offer:
+        facts = self._desk.facts(table, connection)
+        if facts is None:
+            return Offer(table, (), ())
+        # One open field is enough: who asks names fields, and what law closes is not among them.
+        limits = [x for x in facts.limits if "operate" in x.scopes]
+        fields = tuple(
+            f for f in facts.fields if not any(x.closes(person.tenant, (f,)) for x in limits)
+        )
+        named = fields[:1] if len(fields) < len(facts.fields) else ()
+        lanes = tuple(
+            lane
+            for lane in facts.operate_lanes
+            if self._may_ask(connection, person, Terms(table, ("x",), (lane,), named, 1, 1, 1, ""))
+        )
+        return Offer(table, lanes, fields)
+
+    def _may_ask(self, connection: Connection, person: Person, terms: Terms) -> bool:
+        try:
+            self._requests.permit(connection, person, "request", person.tenant, terms)
+        except MarketplaceError:
+            return False
+        return True
 
     def own(self, person: Person) -> list[Kept]:
         """Return the requests of one's organisation."""

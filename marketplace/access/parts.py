@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from marketplace.access.grants import Grants
 from marketplace.access.inbox import Inbox
+from marketplace.access.overview import Overview
 from marketplace.access.requests import Requests
 
 
@@ -14,3 +15,4 @@ class Access:
     requests: Requests
     grants: Grants
     inbox: Inbox
+    overview: Overview

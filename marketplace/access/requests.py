@@ -44,7 +44,7 @@ class Requests:
         try:
             self._check_terms(terms)
             with self._desk.database.writing() as connection:
-                made = self._permit(connection, person, "request", person.tenant, terms)
+                made = self.permit(connection, person, "request", person.tenant, terms)
                 most = self._limits["open_per_organisation"]
                 if store.count_open(connection, person.tenant) >= most:
                     raise _too_many(most)
@@ -68,7 +68,7 @@ class Requests:
             self._check_terms(terms)
             with self._desk.database.writing() as connection:
                 before = self._own(connection, person, request_id)
-                made = self._permit(connection, person, "request", person.tenant, terms)
+                made = self.permit(connection, person, "request", person.tenant, terms)
                 rank_now = self._rank(connection, terms.table)
                 request = model.edit(before.request, person.user, terms, rank_now, _salt())
                 store.rewrite(connection, request, self._desk.time())
@@ -252,9 +252,10 @@ class Requests:
         }
         self._desk.enter(connection, Event.GRANT_ISSUED, facts, {"table": grant.table})
 
-    def _permit(
+    def permit(
         self, connection: Connection, person: Person, action: str, tenant: str, terms: Terms
     ) -> tuple[Decision, ...]:
+        """Return the decisions that permit a step in each lane; raise the first denial."""
         table = terms.table
         if self._desk.facts(table) is None:
             raise MarketplaceError(

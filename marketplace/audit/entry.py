@@ -65,6 +65,7 @@ class Event(StrEnum):
     RISK_HANDLED = "risk:handle"
     RISK_READ = "risk:read"
     REPORT_READ = "report:read"
+    OVERVIEW_READ = "overview:read"
 
 
 @dataclass(frozen=True, slots=True)

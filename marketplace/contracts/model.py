@@ -178,7 +178,7 @@ def destroy(contract: Contract, certificate: str) -> Contract:
 
 def advance(before: Stage | None, to: Stage) -> None:
     """Raise unless `to` is the next stage: none is skipped, none is gone back to."""
-    wanted = STAGES[0] if before is None else _next(before)
+    wanted = STAGES[0] if before is None else following(before)
     if to is not wanted:
         here = "nowhere yet" if before is None else before.value
         onward = "none" if wanted is None else wanted.value
@@ -189,7 +189,8 @@ def advance(before: Stage | None, to: Stage) -> None:
         )
 
 
-def _next(before: Stage) -> Stage | None:
+def following(before: Stage) -> Stage | None:
+    """Return the stage after one; None after the last."""
     place = STAGES.index(before) + 1
     return STAGES[place] if place < len(STAGES) else None
 

@@ -75,6 +75,31 @@ class Contracts:
             found = store.everything(connection)
         return [c for c in found if sees_all or person.tenant in c.terms.parties]
 
+    def open_steps(self, person: Person, contract: Contract) -> tuple[str, ...]:
+        """Return what of sign, exit and certify follows now and policy lets a person do."""
+        signed = {s.organisation for s in contract.signatures}
+        follows = {
+            "sign": contract.state is model.State.DRAFT and person.tenant not in signed,
+            "exit": contract.state is model.State.ACTIVE,
+            "certify": contract.state is model.State.EXITED,
+        }
+        return tuple(s for s, may in follows.items() if may and self._may(person, s, contract))
+
+    def next_stage(self, person: Person, standing: Standing) -> Stage | None:
+        """Return the stage to which a person may move a tenant, if any."""
+        try:
+            self._desk.decide(person, "stage", "Tenant", standing.tenant, {"party": False})
+        except MarketplaceError:
+            return None
+        return model.following(standing.stage)
+
+    def _may(self, person: Person, action: str, contract: Contract) -> bool:
+        try:
+            self._permit(person, action, contract.terms)
+        except MarketplaceError:
+            return False
+        return True
+
     def advance(self, person: Person, tenant: str, to: Stage) -> Standing:
         """Move a tenant to its next stage."""
         try:

@@ -111,6 +111,34 @@ class Demands:
             raise not_found()
         return self._for(person, [found])[0]
 
+    def open_steps(self, person: Person, demand: Demand) -> tuple[Step, ...]:
+        """Return the steps that follow from a demand's state and that a person may take."""
+        return tuple(
+            step
+            for step, (sources, _) in model.ORDER.items()
+            if demand.state in sources and self._may(person, step, demand)
+        )
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables that a demand, or its answer, may name."""
+        return sorted(getattr(self._desk.facts, "names", ()))
+
+    def may_demand(self, person: Person) -> bool:
+        """Whether policy lets a person demand data."""
+        try:
+            self._permit(person, "demand", "", own=True)
+        except MarketplaceError:
+            return False
+        return True
+
+    def _may(self, person: Person, step: Step, demand: Demand) -> bool:
+        own = person.tenant == demand.tenant
+        try:
+            self._permit(person, step.value, demand.provider, own=own)
+        except MarketplaceError:
+            return False
+        return True
+
     def satisfaction(self) -> Satisfaction:
         """Return the rate that leaders report, with the demands behind each number."""
         with self._desk.database.reading() as connection:

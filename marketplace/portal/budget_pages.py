@@ -13,8 +13,8 @@ from marketplace.budgets.forecast import WINDOW_DAYS, cumulative
 from marketplace.budgets.model import COHORT, Shares
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
-from marketplace.portal import pages
-from marketplace.portal.pages import Facts, Here, Signed
+from marketplace.portal import frame
+from marketplace.portal.frame import Facts, Here, Signed
 from marketplace.services import Services
 from privacy.dp.budget import Budget
 
@@ -48,13 +48,13 @@ def calendar(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     """Show when shares would be gone and which cohorts begin; to overseers, of all tenants."""
     facts = _account(here, browser.person, None)
     asked = here.outlook.asked(browser.person)
-    return pages.show(request, browser, "budget_calendar", {**facts, "asked": asked})
+    return frame.show(request, browser, "budget_calendar", {**facts, "asked": asked})
 
 
 def tenant_page(request: Request, tenant: Tenant, here: Here, browser: Signed) -> HTMLResponse:
     """Show the same of one tenant, without anybody's questions."""
     facts = _account(here, browser.person, tenant)
-    return pages.show(request, browser, "budget_calendar", {**facts, "asked": None})
+    return frame.show(request, browser, "budget_calendar", {**facts, "asked": None})
 
 
 def dataset(
@@ -67,7 +67,7 @@ def dataset(
         "whose": tenant or "",
         "sees_all": here.outlook.sees_all(browser.person),
     }
-    return pages.show(request, browser, "budget_dataset", facts)
+    return frame.show(request, browser, "budget_dataset", facts)
 
 
 def proposals(request: Request, here: Here, browser: Signed) -> HTMLResponse:
@@ -95,12 +95,12 @@ def proposals(request: Request, here: Here, browser: Signed) -> HTMLResponse:
         "decides": here.proposals.may(person, "decideBudget"),
         "user": person.user,
     }
-    return pages.show(request, browser, "budget_proposals", facts)
+    return frame.show(request, browser, "budget_proposals", facts)
 
 
 async def propose(request: Request, here: Here) -> Response:
     """Take the form of a proposal."""
-    browser, form = await pages.checked_form(request)
+    browser, form = await frame.checked_form(request)
     shares = {
         name.removeprefix("rho:"): Budget(
             _whole(form[name]), _whole(form.get(f"delta:{name.removeprefix('rho:')}", ""))
@@ -125,7 +125,7 @@ async def propose(request: Request, here: Here) -> Response:
 
 async def decide(request: Request, proposal: Id, here: Here) -> Response:
     """Take the form of a decision on the text that was shown."""
-    browser, form = await pages.checked_form(request)
+    browser, form = await frame.checked_form(request)
     here.proposals.decide(
         browser.person,
         proposal,
@@ -138,7 +138,7 @@ async def decide(request: Request, proposal: Id, here: Here) -> Response:
 
 async def withdraw(request: Request, proposal: Id, here: Here) -> Response:
     """Take an own proposal back."""
-    browser, _ = await pages.checked_form(request)
+    browser, _ = await frame.checked_form(request)
     here.proposals.withdraw(browser.person, proposal)
     return RedirectResponse("/budget/proposals", 303)
 

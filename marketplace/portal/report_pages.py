@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from marketplace.errors import MarketplaceError
 from marketplace.portal.browsers import Browser
-from marketplace.portal.pages import Here, Signed, show
+from marketplace.portal.frame import Here, Signed, show
 from marketplace.reports.api import download
 from marketplace.reports.kinds import NOT_AVAILABLE
 from marketplace.reports.service import FILTERS, Form, Wanted

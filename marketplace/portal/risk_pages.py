@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
-from marketplace.portal.pages import Here, Signed, checked_form, show
+from marketplace.portal.frame import Here, Signed, checked_form, show
 from marketplace.risk.api import shown
 from marketplace.risk.model import Disposal, State, Step
 from marketplace.risk.service import RiskDesk

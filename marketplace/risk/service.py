@@ -157,6 +157,18 @@ class RiskDesk:
             self._note(connection, person, made, {"risk_event": event_id})
         return found
 
+    def counts(self, person: Person) -> dict[State, int]:
+        """Return how many events are in each state; nothing to who may not watch.
+
+        No reading and so no entry: a number names nobody. The list that it leads to is one.
+        """
+        try:
+            self._permit(person, "watchRisk", None)
+        except MarketplaceError:
+            return {}
+        with self._desk.database.reading() as connection:
+            return store.counts(connection)
+
     def may_handle(self, person: Person, event: RiskEvent) -> bool:
         """Whether a person may deal with an event."""
         return self._may(person, event)

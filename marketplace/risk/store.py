@@ -229,6 +229,13 @@ def latest(
     return _whole(connection, connection.execute(wanted).all())
 
 
+def counts(connection: Connection) -> dict[State, int]:
+    """Return how many events are in each state."""
+    wanted = select(events.c.state, func.count()).group_by(events.c.state)
+    found = {State(row[0]): int(row[1]) for row in connection.execute(wanted)}
+    return {state: found.get(state, 0) for state in State}
+
+
 def _whole(connection: Connection, rows: Sequence[Row[tuple[Any, ...]]]) -> list[RiskEvent]:
     people = People(connection)
     taken: dict[str, list[Taken]] = {row.id: [] for row in rows}

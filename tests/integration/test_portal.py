@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from marketplace.app import assemble, build
+from marketplace.portal.frame import COOKIE, HERE, MAX_FORM_BYTES
 from marketplace.portal.language import LANGUAGES, words
-from marketplace.portal.pages import COOKIE, HERE, MAX_FORM_BYTES
 from marketplace.releases.crash import nowhere
 from marketplace.services import Services
 from marketplace.settings import Settings

@@ -20,7 +20,7 @@ demo: $(READY) ## the whole story on this machine: data, services, answers, refu
 
 # Tests that open a database run a second time, on a PostgreSQL of their own, where one is installed.
 # Not again: gateways and sandboxes, whose database is the same code, and what reads files only.
-ON_A_DATABASE = $(shell grep -rlE 'tests\.support\.(databases|desk|logs|marketplace)' \
+ON_A_DATABASE = $(shell grep -rlE 'tests\.support\.(databases|desk|logs|marketplace|portal)' \
   tests/unit tests/property tests/integration tests/attacks | grep -vE 'gateway|mutations|growth')
 
 # Two workers pay where tests share nothing. Integration tests share engines within a file, so a file

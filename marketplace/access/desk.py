@@ -42,6 +42,10 @@ class Desk:
     people: Callable[[], tuple[Person, ...]]
     clock: Callable[[], datetime]
 
+    def tables(self) -> list[str]:
+        """Return the names of all tables that facts are known of."""
+        return sorted(getattr(self.facts, "names", ()))
+
     def decide(
         self,
         person: Person,

@@ -27,9 +27,7 @@ class Grants:
 
     def visible(self, person: Person) -> list[Held]:
         """Return one's organisation's grants, and those of tables that it provides."""
-        provided = [
-            t for t in getattr(self._desk.facts, "names", ()) if self._provider(t) == person.tenant
-        ]
+        provided = [t for t in self._desk.tables() if self._provider(t) == person.tenant]
         with self._desk.database.reading() as connection:
             mine = grant_store.of_tenant(connection, person.tenant)
             others = grant_store.of_tables(connection, provided)
@@ -160,7 +158,7 @@ class Grants:
 
     def stoppable(self, person: Person) -> list[tuple[str, str]]:
         """Return what policy lets a person stop: scopes and targets."""
-        tables = [(TABLE, name) for name in sorted(getattr(self._desk.facts, "names", ()))]
+        tables = [(TABLE, name) for name in self._desk.tables()]
         tenants = [(TENANT, name) for name in sorted({p.tenant for p in self._desk.people()})]
         return [
             (scope, target)

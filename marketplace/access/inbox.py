@@ -87,7 +87,7 @@ class Inbox:
 
     def offers(self, person: Person, table: str = "") -> list[Offer]:
         """Return the tables for which policy lets a person ask now, or one of them."""
-        names = sorted(getattr(self._desk.facts, "names", ()))
+        names = self._desk.tables()
         with self._desk.database.reading() as connection:
             found = [self._offer(connection, person, name) for name in names if table in ("", name)]
         return [offer for offer in found if offer.lanes]

@@ -1,20 +1,13 @@
-"""Requests and grants of all organisations, for those whom policy lets oversee; each look logged.
-
-One entry stands for a quarter of an hour of looking, as with budgets.
-"""
-
-import threading
-from datetime import datetime
+"""Requests and grants of all organisations, for overseers by policy; their looks are entries."""
 
 from marketplace.access import grant_store, store
 from marketplace.access.desk import Desk
 from marketplace.access.grant_store import Held
 from marketplace.access.store import Kept
 from marketplace.audit.entry import Event
+from marketplace.audit.looks import Looks
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
-
-QUIET_SECONDS = 900
 
 
 class Overview:
@@ -23,8 +16,7 @@ class Overview:
     def __init__(self, desk: Desk) -> None:
         """Share the desk of the package; remember looks in this process only."""
         self._desk = desk
-        self._lock = threading.Lock()
-        self._logged: dict[str, datetime] = {}
+        self._looks = Looks(desk.clock)
 
     def requests(self, person: Person) -> list[Kept]:
         """Return all requests, the longest in their state first; ROLE_REFUSED to others."""
@@ -48,12 +40,8 @@ class Overview:
         except MarketplaceError as denial:
             self._desk.refuse(person, "oversee", "lab", denial)
             raise
-        now = self._desk.clock()
-        with self._lock:
-            before = self._logged.get(person.user)
-            if before is not None and (now - before).total_seconds() < QUIET_SECONDS:
-                return
-            self._logged[person.user] = now
+        if not self._looks.is_entry(person.user):
+            return
         with self._desk.database.writing() as connection:
             facts = {"organisation": person.tenant}
             bound = {"subject": person.user}

@@ -1,22 +1,21 @@
 """Who may look into the log, and that they did.
 
-Auditors read entries, nobody else does. One entry stands for a quarter of an hour of reading, so
-that a full verification does not double the log.
+Auditors read entries, nobody else does. Not every reading is an entry, so that a full verification
+does not double the log.
 """
 
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
 from marketplace.audit import store as log
 from marketplace.audit.entry import Event, Plain
+from marketplace.audit.looks import Looks
 from marketplace.db import Database
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 
 AUDITORS = frozenset({"auditor", "audit-admin"})
 ADMINISTRATOR = "audit-admin"
-QUIET_SECONDS = 900
 
 
 class Readings:
@@ -25,8 +24,7 @@ class Readings:
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         """Log through `database`."""
         self._database, self._clock = database, clock
-        self._lock = threading.Lock()
-        self._logged: dict[str, datetime] = {}
+        self._looks = Looks(clock)
 
     def entries(self, person: Person) -> None:
         """Let an auditor pass and note it; FORBIDDEN for everyone else."""
@@ -36,15 +34,11 @@ class Readings:
                 "Entries are read by auditors. Checkpoint, keys and hashes are open to everyone.",
                 "条目仅供审计人员读取；检查点、密钥与哈希对所有人公开。",
             )
-        now = self._clock()
-        with self._lock:
-            before = self._logged.get(person.user)
-            if before is not None and (now - before).total_seconds() < QUIET_SECONDS:
-                return
-            self._logged[person.user] = now
+        if not self._looks.is_entry(person.user):
+            return
         facts: dict[str, Plain] = {"tenant": person.tenant, "roles": list(person.roles)}
         with self._database.writing() as connection:
-            log.append(connection, Event.LOG_READ, now, facts, {"subject": person.user})
+            log.append(connection, Event.LOG_READ, self._clock(), facts, {"subject": person.user})
 
 
 def administrator(person: Person) -> None:

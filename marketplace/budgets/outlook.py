@@ -5,8 +5,6 @@ so neither what is left nor when it would be gone tells what others asked. Who s
 policy, and each such look is an entry, one for a quarter of an hour.
 """
 
-import datetime as dt
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from sqlalchemy import Connection
 
 from marketplace.access.desk import Desk, not_found
 from marketplace.audit.entry import Event
+from marketplace.audit.looks import Looks
 from marketplace.budgets import spending
 from marketplace.budgets.calendar import Line, More, Price, more, price_of
 from marketplace.budgets.model import COHORT, BudgetPolicy
@@ -25,7 +24,6 @@ from marketplace.identity.model import Person
 from marketplace.releases import store as releases
 from privacy.dp.budget import Budget
 
-QUIET_SECONDS = 900
 QUESTIONS = 20
 """Last questions of which it is said how often they can still be asked."""
 
@@ -78,8 +76,7 @@ class Outlook:
     def __init__(self, desk: Desk, policy: Callable[[], BudgetPolicy], bureau: str) -> None:
         """`bureau` is what the policy of who sees all is told."""
         self._desk, self._policy, self._bureau = desk, policy, bureau
-        self._lock = threading.Lock()
-        self._logged: dict[str, dt.datetime] = {}
+        self._looks = Looks(desk.clock)
 
     def sees_all(self, person: Person) -> bool:
         """Whether policy lets a person see what every tenant spends."""
@@ -144,12 +141,8 @@ class Outlook:
         return tenant or ""
 
     def _note(self, person: Person) -> None:
-        now = self._desk.clock()
-        with self._lock:
-            before = self._logged.get(person.user)
-            if before is not None and (now - before).total_seconds() < QUIET_SECONDS:
-                return
-            self._logged[person.user] = now
+        if not self._looks.is_entry(person.user):
+            return
         with self._desk.database.writing() as connection:
             facts = {"tenant": person.tenant}
             self._desk.enter(connection, Event.BUDGETS_READ, {**facts}, {"subject": person.user})

@@ -121,7 +121,7 @@ class Demands:
 
     def tables(self) -> list[str]:
         """Return the names of all tables that a demand, or its answer, may name."""
-        return sorted(getattr(self._desk.facts, "names", ()))
+        return self._desk.tables()
 
     def may_demand(self, person: Person) -> bool:
         """Whether policy lets a person demand data."""

@@ -10,12 +10,11 @@ from marketplace.catalogue import api, publishing_api
 from marketplace.catalogue.publishing_api import ExaminationBody
 from marketplace.catalogue.search import FACETS, MAX_QUERY
 from marketplace.portal.browsers import Browser
-from marketplace.portal.forms import line, read
+from marketplace.portal.forms import line, page_number, read
 from marketplace.portal.frame import Facts, Given, Here, Signed, add, show, then
 from marketplace.services import Services
 
 SIZE = 20
-LAST_PAGE = 10_000
 MOST_VALUES = 12
 """Values of a facet that are shown: the most frequent, and those chosen."""
 MOST_CHOSEN, MOST_LETTERS = 50, 200
@@ -40,7 +39,7 @@ def add_catalogue_pages(app: FastAPI) -> None:
 def search(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     """Show published resources that match, best first, and what the search can be narrowed to."""
     asked = request.query_params
-    text, page = asked.get("q", "").strip()[:MAX_QUERY], _page_of(asked.get("page", ""))
+    text, page = asked.get("q", "").strip()[:MAX_QUERY], page_number(asked.get("page", ""))
     chosen = {
         f: [v for v in asked.getlist(f)[:MOST_CHOSEN] if v and len(v) <= MOST_LETTERS]
         for f in FACETS
@@ -119,8 +118,3 @@ def _values(counts: dict[str, int], chosen: list[str]) -> list[tuple[str, int]]:
     """Return the values of a facet with their counts: chosen ones, then the most frequent."""
     shown = [v for v in counts if v not in chosen][: max(0, MOST_VALUES - len(chosen))]
     return [(v, counts.get(v, 0)) for v in (*chosen, *shown)]
-
-
-def _page_of(text: str) -> int:
-    digits = text if text.isascii() and text.isdigit() and len(text) <= len(str(LAST_PAGE)) else "1"
-    return min(max(int(digits), 1), LAST_PAGE)

@@ -10,6 +10,7 @@ from marketplace.errors import MarketplaceError
 Body = TypeVar("Body", bound=BaseModel)
 Form = Mapping[str, str]
 MOST_DIGITS = 15
+LAST_PAGE = 10_000
 
 
 def read(body: type[Body], given: Mapping[str, object]) -> Body:
@@ -41,6 +42,16 @@ def whole(form: Form, name: str) -> int:
             f"“{name}”一栏请填写整数。未作任何更改。",
         )
     return int(text)
+
+
+def page_number(text: str) -> int:
+    """Return the page that an address names; the first one if it names none.
+
+    >>> page_number("3"), page_number("0"), page_number("²"), page_number("9" * 30)
+    (3, 1, 1, 1)
+    """
+    named = text.isascii() and text.isdigit() and len(text) <= len(str(LAST_PAGE))
+    return min(max(int(text), 1), LAST_PAGE) if named else 1
 
 
 def codes(form: Form, name: str) -> list[str]:

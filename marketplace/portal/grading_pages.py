@@ -11,11 +11,10 @@ from marketplace.catalogue.publishing_api import DecisionBody
 from marketplace.catalogue.search import MAX_QUERY
 from marketplace.grading import api as negative_api
 from marketplace.grading.negative_list import alerts
-from marketplace.portal.forms import line, read
+from marketplace.portal.forms import line, page_number, read
 from marketplace.portal.frame import Given, Here, Signed, add, show, then
 
 SIZE = 10
-LAST_PAGE = 10_000
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -33,15 +32,13 @@ def grading(
 ) -> HTMLResponse:
     """Show the grades of fields with their reasons, and downgrades that wait for one's word."""
     person, text = browser.person, q.strip()[:MAX_QUERY]
-    number = (
-        min(int(page), LAST_PAGE) if page.isascii() and page.isdigit() and page[:5] == page else 1
-    )
-    found = api.search(here, person, text, max(number, 1), SIZE)
+    number = page_number(page)
+    found = api.search(here, person, text, number, SIZE)
     facts = {
         "resources": [api.resource(h["resource"], here, person) for h in found["hits"]],
         "total": found["total"],
         "pages": -(-found["total"] // SIZE),
-        "number": max(number, 1),
+        "number": number,
         "q": text,
         "query": urlencode({"q": text}) if text else "",
         "waiting": publishing_api.waiting(here, person),

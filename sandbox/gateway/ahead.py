@@ -2,7 +2,8 @@
 
 On Spark a question is planned and its noise drawn while the marketplace reserves: 20 and 24 ms of
 a small one. What was begun for an answer that turns out to be stored, or for a question that is
-refused, is dropped; noise is used for one answer at most, which `Noising` sees to.
+refused, is dropped: that costs nobody budget, so it is kept small. Noise is used for one answer at
+most, which `Noising` sees to.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from privacy.dp.draw import ReleasePlan
 from privacy.dp.release import Exact, Release
+
+MOST_AHEAD = 4_096
+"""Values of noise, of about 10 µs each, that are drawn for a question that may yet be refused."""
 
 Draw = Callable[[ReleasePlan, int], Callable[[Exact], Release]]
 """`privacy.dp.release.Noising`: noise of a release at this many micro-rho."""
@@ -40,7 +44,15 @@ class Begun:
         """Begin all releases, each with its share of micro-rho."""
         for plan, share in zip(plans, shares, strict=True):
             self._runs[plan.digest] = self._workers.preparing.submit(self._prepare, plan)
-            self._noise[plan.digest, share] = self._drawn(plan, share)
+            if len(plan.cells or ()) * len(plan.draws) <= MOST_AHEAD:
+                self._noise[plan.digest, share] = self._drawn(plan, share)
+
+    def drop(self) -> None:
+        """Give up what was begun and has not started: nobody will ask for it."""
+        for run in self._runs.values():
+            run.cancel()
+        for noise in self._noise.values():
+            noise.cancel()
 
     def run(self, plan: ReleasePlan) -> Run:
         """Return what runs a release; raise what made it impossible."""

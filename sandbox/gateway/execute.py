@@ -264,7 +264,12 @@ class Executor:
 
             return compute
 
-        receipt = self._purse.pay(asker, judged, operation.operation_id, prepare, operation.settle)
+        try:
+            receipt = self._purse.pay(
+                asker, judged, operation.operation_id, prepare, operation.settle
+            )
+        finally:
+            begun.drop()
         with _told_as_cancelled():
             return self._answered(asker, judged, receipt, operation.cancelled)
 

@@ -1,35 +1,25 @@
 """Risk desk and reports in a real Chromium: both languages, wide and narrow, without an error."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from marketplace.app import build
 from marketplace.errors import MarketplaceError
+from tests.support.chromium import NEEDS_CHROMIUM, SHOTS, launched, opened
 from tests.support.marketplace import ask, item, made, make_home, parts, token
 from tests.support.serving import serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-SHOTS = os.environ.get("LAB_SCREENSHOTS")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true",
-    reason="no Chromium here: apt-get install chromium fonts-noto-cjk",
-)
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Its own sandbox needs a user namespace, which a container's root does not have.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +48,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[st
 def page(
     chromium: Browser, lab: tuple[str, dict[str, str]], request: pytest.FixtureRequest
 ) -> Iterator[Page]:
-    width, height = request.param
-    context = chromium.new_context(
-        viewport={"width": width, "height": height}, base_url=lab[0], accept_downloads=True
-    )
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    context.close()
-    assert faults == []
+    with opened(chromium, lab[0], request.param, accept_downloads=True) as page:
+        yield page
 
 
 def sign_in(page: Page, secret: str) -> None:

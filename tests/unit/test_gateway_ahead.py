@@ -9,11 +9,12 @@ import pytest
 
 from privacy.dp.draw import ReleasePlan
 from privacy.dp.release import Exact, Release
-from sandbox.gateway.ahead import Begun, Workers
+from sandbox.gateway.ahead import MOST_AHEAD, Begun, Workers
 
 
-def plan(digest: str) -> ReleasePlan:
-    return cast("ReleasePlan", SimpleNamespace(digest=digest))
+def plan(digest: str, cells: int = 1) -> ReleasePlan:
+    many = SimpleNamespace(digest=digest, cells=((),) * cells, draws=("one",))
+    return cast("ReleasePlan", many)
 
 
 class Draws:
@@ -47,6 +48,27 @@ def test_noise_of_another_price_is_drawn_anew() -> None:
     begun.begin([plan("a")], [100])
     assert added(begun, plan("a"), 50) == 2
     assert draws.asked[-1] == ("a", 50)
+
+
+def test_much_noise_is_not_drawn_for_what_may_be_refused() -> None:
+    draws = Draws()
+    begun = Begun(Workers(draws), lambda _: cast("Any", None))
+    many = plan("a", MOST_AHEAD + 1)
+    begun.begin([many], [100])
+    assert draws.asked == []
+    assert added(begun, many, 100) == 1
+
+
+def test_what_is_dropped_before_it_started_never_runs() -> None:
+    workers, done, prepared = Workers(Draws()), threading.Event(), list[str]()
+    others = [workers.preparing.submit(done.wait) for _ in range(64)]
+    begun = Begun(workers, lambda of: cast("Any", prepared.append(of.digest)))
+    begun.begin([plan("a")], [100])
+    begun.drop()
+    done.set()
+    workers.preparing.shutdown()
+    assert all(each.result() for each in others)
+    assert prepared == []
 
 
 def test_what_makes_preparing_impossible_is_told_when_its_turn_comes() -> None:

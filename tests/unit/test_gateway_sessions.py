@@ -42,20 +42,10 @@ def rows(client: DirectClient, name: str) -> list[dict[str, object]]:
     return rows_of(client.execute(base_pb2.Plan(root=named(name))))
 
 
-def test_the_same_session_id_of_two_users_is_two_sessions() -> None:
+@pytest.mark.parametrize("token", [OTHER_TOKEN, NAMESAKE_TOKEN], ids=["other", "namesake"])
+def test_the_same_session_id_of_two_users_is_two_sessions(token: str) -> None:
     mine = direct()
-    theirs = DirectClient(mine.service, OTHER_TOKEN)
-    mine.set(lab_epsilon="0.5")
-    view(mine, "mine")
-    assert epsilon(theirs) is None
-    with pytest.raises(AbortedError) as aborted:
-        rows(theirs, "mine")
-    assert aborted.value.condition == "LAB.UNKNOWN_TABLE"
-
-
-def test_users_of_one_name_in_two_organisations_share_no_session() -> None:
-    mine = direct()
-    theirs = DirectClient(mine.service, NAMESAKE_TOKEN)
+    theirs = DirectClient(mine.service, token)
     mine.set(lab_epsilon="0.5")
     view(mine, "mine")
     assert epsilon(theirs) is None

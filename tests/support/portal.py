@@ -28,8 +28,11 @@ from tests.support.serving import serving
 PEOPLE = {name: Person(name, organisation, roles, "en") for name, organisation, roles in SEEDED}
 HOSTILE = "<img src=x onerror=alert(1)>"
 """A text that must stay a text."""
-VALUE = "91370202MAYY000180"
-"""Stands in an answer of these tests, and so on no page."""
+VALUE = "91370302MAYY000180"
+"""Stands in an answer of these tests, and so on no page.
+
+Unlike the codes whose erasure is searched for in all files of a database server that tests share.
+"""
 YEAR = 365 * 86_400
 
 

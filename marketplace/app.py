@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import yaml
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.routing import Match, Mount
 
 from marketplace import db
 from marketplace.access import api as access_api
@@ -21,6 +22,7 @@ from marketplace.access.parts import Access
 from marketplace.access.requests import Requests
 from marketplace.access.seeding import seed_grants
 from marketplace.access.worker import Worker
+from marketplace.asgi import Scope
 from marketplace.audit import api as audit_api
 from marketplace.audit import files as audit_files
 from marketplace.audit.note import open_keys
@@ -46,14 +48,17 @@ from marketplace.catalogue.regrading import Regradings
 from marketplace.catalogue.reviews import Reviews, Teller
 from marketplace.catalogue.service import Catalogue
 from marketplace.catalogue.synthetic import load_classes, sample_codes
+from marketplace.conditions import Tagged
 from marketplace.contracts import api as contracts_api
 from marketplace.contracts.service import Contracts
 from marketplace.demand import api as demand_api
 from marketplace.demand.service import Demands, Rules
+from marketplace.described import describe
 from marketplace.grading import api as grading_api
 from marketplace.grading.alerts import Warnings
 from marketplace.grading.policy import Policies, load_bodies, load_grading, load_negative_list
-from marketplace.http import HANDLERS, LimitedBody
+from marketplace.http import HANDLERS, V1, LimitedBody, known_query
+from marketplace.idempotency.middleware import Idempotent, forgetter
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
 from marketplace.identity.store import FILE, Directory
@@ -148,7 +153,7 @@ def _assembled(
     risk = load_risk(settings.policy_file("risk.yaml"))
     watch = Watch(desk, risk, demand.calendar, log)
     tasks = [requests.lapse, grants.warn, ending.tell, deliveries.tidy, database.scrub_again]
-    tasks += [watch.judge, watch.patrol]
+    tasks += [watch.judge, watch.patrol, forgetter(database, clock)]
     if settings.mail is not None:
         tasks.append(Mailer(database, settings.mail, directory.address, clock).deliver)
     parties = (around["bureau"], "operator")
@@ -207,10 +212,11 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat whatever host the caller claims
         lifespan=lifespan,
     )
     app.state.services = services
-    v1 = APIRouter(prefix="/api/v1")
+    v1 = APIRouter(prefix=V1, dependencies=[Depends(known_query)])
     for part in (
         identity_api,
         budgets_api,
@@ -234,7 +240,10 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     app.include_router(v1)
     app.include_router(audit_files.router)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    app.add_middleware(LimitedBody)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way
+    app.add_middleware(Tagged)
+    app.add_middleware(Idempotent, database=services.database, clock=clock)
+    app.add_middleware(LimitedBody)  # the outermost: what is too large is read by nobody
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
     # Last: whatever is no path of the API is the portal's.
@@ -242,8 +251,21 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     add_risk_pages(pages)
     add_report_pages(pages)
     add_sections(pages)
-    app.mount("/", pages)
+    app.router.routes.append(Pages("/", pages))
     return app
+
+
+class Pages(Mount):
+    """The portal: every path that is none of the API's, whose faults are problem documents."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Leave the API's paths to its routes, known or not."""
+        return super().matches(scope) if not _is_api(scope) else (Match.NONE, {})
+
+
+def _is_api(scope: Scope) -> bool:
+    path: str = scope.get("path", "")
+    return path == "/api" or path.startswith("/api/")
 
 
 def _healthz() -> dict[str, str]:

@@ -8,8 +8,9 @@ altered by `migrations` only.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -127,6 +128,9 @@ versions = Table(
 APPENDED = "log entry appended"
 """Where a connection remembers the last entry of its transaction."""
 
+MARK: ContextVar[Callable[[Connection], None] | None] = ContextVar("mark", default=None)
+"""What the present request adds to each transaction that it commits."""
+
 GROUP_SECONDS = 0.02
 """How long decisions may wait for others that share their commit."""
 
@@ -167,6 +171,8 @@ class Database:
         appended: list[int] = []
         with self._groups.joining(appended) as opened:
             yield opened
+            if (mark := MARK.get()) is not None:
+                mark(opened)
         if self.publisher is not None and appended:
             self.publisher.wait(appended[-1])
 

@@ -1,7 +1,7 @@
 """What all routes share: who is calling, strict bodies, problem documents, a limit of size."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from sqlalchemy.exc import DataError, InternalError, OperationalError
 from starlette.exceptions import HTTPException
 
+from marketplace.asgi import App, Message, Receive, Scope, Send
 from marketplace.errors import STATUS, AccessDeniedError, MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.identity.service import unknown_token
@@ -18,13 +19,10 @@ from marketplace.services import Services
 
 log = logging.getLogger(__name__)
 
+V1 = "/api/v1"
+
 MAX_BODY_BYTES = 96 * 2**20
 """Room for an answer of 64 MiB in base64; more is not read."""
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class StrictBody(BaseModel):
@@ -140,11 +138,26 @@ def malformed(_request: Request, error: Exception) -> JSONResponse:
 
 
 def unrouted(_request: Request, error: Exception) -> JSONResponse:
-    """Answer a path or method that does not exist."""
+    """Answer what the framework refuses: a path, a method, a body that is too large or no JSON."""
     if not isinstance(error, HTTPException):
         raise TypeError("registered for routing errors only") from error
+    code, zh = FRAMEWORK.get(error.status_code, ("BAD_REQUEST", "请求无法解析。"))
     en = f"{error.detail}. The paths are listed at /api/openapi.json."
-    return problem(error.status_code, "NOT_FOUND", en, "没有该接口，参见 /api/openapi.json。")
+    response = problem(error.status_code, code, en, f"{zh}接口列表见 /api/openapi.json。")
+    response.headers.update(error.headers or {})
+    return response
+
+
+def broken(_request: Request, error: Exception) -> JSONResponse:
+    """Answer a fault of ours: that it is one, and nothing of what it said."""
+    log.error("request.failed", extra={"kind": type(error).__name__})
+    return problem(
+        500,
+        "INTERNAL",
+        "The lab made a mistake here; what was asked may be done or not. Look before you repeat "
+        "it, and tell the operator the time of the request.",
+        "系统内部错误，请求可能已执行也可能未执行；重试前请先查看结果，并将请求时间告知运营方。",
+    )
 
 
 def unwritable(_request: Request, error: Exception) -> JSONResponse:
@@ -165,6 +178,13 @@ def unkeepable(_request: Request, error: Exception) -> JSONResponse:
     return problem(422, "BAD_REQUEST", en, "某个名称超出账本可保存的长度，因此未作任何决定。")
 
 
+FRAMEWORK = {
+    404: ("NOT_FOUND", "没有该接口。"),
+    405: ("METHOD_NOT_ALLOWED", "该接口不支持此方法。"),
+    413: ("BODY_TOO_LARGE", "请求体过大。"),
+}
+"""Code and sentence by the framework's own status."""
+
 HANDLERS = {
     MarketplaceError: refused,
     RequestValidationError: malformed,
@@ -172,7 +192,44 @@ HANDLERS = {
     OperationalError: unwritable,
     InternalError: unwritable,  # as PostgreSQL's driver names the end of a session that was silent
     DataError: unkeepable,
+    Exception: broken,
 }
+
+
+def answered(error: Exception) -> JSONResponse:
+    """Return the answer to an error outside of any route."""
+    handler = next(h for kind, h in HANDLERS.items() if isinstance(error, kind))
+    return handler(Request({"type": "http"}), error)
+
+
+def known_query(request: Request) -> None:
+    """Refuse parameters that the route does not know, and those given twice that it takes once."""
+    path = V1 + request.scope["route"].path
+    known = _query_of(request.app.openapi(), path, request.method)
+    for name in request.query_params:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise MarketplaceError(
+                "BAD_REQUEST",
+                f"The query has a parameter that this path does not know. It knows: {listed}.",
+                f"查询参数不在接口约定内，可用参数：{listed}。",
+            )
+        if len(request.query_params.getlist(name)) > 1 and not known[name]:
+            raise MarketplaceError(
+                "BAD_REQUEST",
+                f"The parameter {name} is given more than once.",
+                f"参数 {name} 重复出现。",
+            )
+
+
+def _query_of(document: dict[str, Any], path: str, method: str) -> dict[str, bool]:
+    """Return the query parameters of an operation, and whether each takes several values."""
+    described = document["paths"].get(path, {}).get(method.lower(), {})
+    return {
+        p["name"]: p["schema"].get("type") == "array"
+        for p in described.get("parameters", ())
+        if p["in"] == "query"
+    }
 
 
 class LimitedBody:
@@ -185,7 +242,7 @@ class LimitedBody:
         """Pass at most `most` bytes of a request on to `app`."""
         self._app, self._most = app, most
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what arrives."""
         if "\0" in scope.get("path", "") or b"%00" in scope.get("query_string", b""):
             nowhere = problem(404, "NOT_FOUND", "There is no such address.", "没有该地址。")

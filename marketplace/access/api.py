@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from marketplace.access.gate import LANE, day
@@ -11,8 +11,11 @@ from marketplace.access.grant import MICRO
 from marketplace.access.grant_store import Held, Stop
 from marketplace.access.model import Terms, Verdict, needed
 from marketplace.access.store import Kept, Step
+from marketplace.conditions import IfMatch
 from marketplace.errors import MarketplaceError
 from marketplace.http import Caller, Here, StrictBody
+from marketplace.paging import Paged
+from marketplace.stamp import expecting
 
 router = APIRouter(prefix="/access", tags=["access"])
 
@@ -93,26 +96,30 @@ def draft(table: str, here: Here, caller: Caller, code: str = "") -> dict[str, A
 def submit(body: TermsBody, here: Here, caller: Caller) -> dict[str, Any]:
     """Ask for access to a table."""
     made = here.access.requests.submit(caller, _read(body))
-    return _request(*here.access.inbox.request(caller, made.id))
+    return told(*here.access.inbox.request(caller, made.id))
 
 
 @router.get("/requests")
-def own(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def own(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the requests of the caller's organisation, newest first."""
-    return [_brief(k) for k in here.access.inbox.own(caller)]
+    return [_brief(k) for k in pages.cut(here.access.inbox.own(caller))]
 
 
 @router.get("/requests/{request_id}")
-def one(request_id: str, here: Here, caller: Caller) -> dict[str, Any]:
+def one(request_id: str, here: Here, caller: Caller, response: Response) -> dict[str, Any]:
     """Return a request with its text, digest and history."""
-    return _request(*here.access.inbox.request(caller, request_id))
+    kept, history = here.access.inbox.request(caller, request_id)
+    response.headers["etag"] = kept.stamp
+    return told(kept, history)
 
 
 @router.put("/requests/{request_id}")
-def edit(request_id: str, body: TermsBody, here: Here, caller: Caller) -> dict[str, Any]:
+def edit(
+    request_id: str, body: TermsBody, here: Here, caller: Caller, if_match: IfMatch = ""
+) -> dict[str, Any]:
     """Replace the text of an own request; all votes are taken back."""
-    here.access.requests.edit(caller, request_id, _read(body))
-    return _request(*here.access.inbox.request(caller, request_id))
+    here.access.requests.edit(caller, request_id, _read(body), expecting(if_match))
+    return told(*here.access.inbox.request(caller, request_id))
 
 
 @router.post("/requests/{request_id}/reviews")
@@ -139,7 +146,7 @@ def withdraw(request_id: str, here: Here, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/inbox")
-def inbox(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def inbox(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return what the caller may judge now, the longest waiting first."""
     return [
         {
@@ -148,14 +155,14 @@ def inbox(here: Here, caller: Caller) -> list[dict[str, Any]]:
             "due": w.due,
             "overdue": w.overdue,
         }
-        for w in here.access.inbox.waiting(caller)
+        for w in pages.cut(here.access.inbox.waiting(caller))
     ]
 
 
 @router.get("/grants")
-def grants(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def grants(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return grants of the caller's organisation, and of tables that it provides."""
-    return [_grant(h) for h in here.access.grants.visible(caller)]
+    return [_grant(h) for h in pages.cut(here.access.grants.visible(caller))]
 
 
 @router.post("/grants/{grant_id}/revocation")
@@ -179,13 +186,13 @@ def renew(grant_id: str, body: RenewBody, here: Here, caller: Caller) -> dict[st
         body.reason,
     )
     made = here.access.requests.submit(caller, terms, renews=grant_id)
-    return _request(*here.access.inbox.request(caller, made.id))
+    return told(*here.access.inbox.request(caller, made.id))
 
 
 @router.get("/stops")
-def stops(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def stops(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return stops, newest first; another organisation's are not shown."""
-    return [_stop(s) for s in here.access.grants.stops(caller)]
+    return [_stop(s) for s in pages.cut(here.access.grants.stops(caller))]
 
 
 @router.post("/stops", status_code=201)
@@ -210,7 +217,7 @@ def stand_in(body: StandInBody, here: Here, caller: Caller) -> dict[str, str]:
 
 
 @router.get("/notices")
-def notices(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def notices(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the caller's notices, newest first."""
     return [
         {
@@ -222,7 +229,7 @@ def notices(here: Here, caller: Caller) -> list[dict[str, Any]]:
             "created": n.created,
             "read": n.read,
         }
-        for n in here.access.inbox.notices(caller)
+        for n in pages.page(here.access.inbox.notices(caller, pages.window))
     ]
 
 
@@ -234,11 +241,11 @@ def read(notice_id: str, here: Here, caller: Caller) -> dict[str, str]:
 
 
 @router.get("/waits")
-def waits(here: Here, _caller: Caller) -> list[dict[str, Any]]:
+def waits(here: Here, _caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the median time to a decision, over all tables (empty name) and of each."""
     return [
         {"table": w.table, "median_seconds": w.median_seconds, "decided": w.decided}
-        for w in here.access.inbox.waits()
+        for w in pages.cut(here.access.inbox.waits())
     ]
 
 
@@ -294,7 +301,8 @@ def _brief(kept: Kept) -> dict[str, Any]:
     }
 
 
-def _request(kept: Kept, history: list[Step]) -> dict[str, Any]:
+def told(kept: Kept, history: list[Step]) -> dict[str, Any]:
+    """Return a request as JSON."""
     r = kept.request
     return {
         **_brief(kept),

@@ -15,8 +15,8 @@ from marketplace.audit.entry import Event
 from marketplace.audit.people import People
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
+from marketplace.window import NEWEST, Window
 
-NOTICES = 200
 DECIDED = 500
 """How many of the latest decided requests the published wait is counted over."""
 STAND_IN_DAYS = 60
@@ -141,10 +141,10 @@ class Inbox:
             return False
         return True
 
-    def notices(self, person: Person) -> list[Notice]:
+    def notices(self, person: Person, window: Window = NEWEST) -> list[Notice]:
         """Return one's notices, newest first."""
         with self._desk.database.reading() as connection:
-            return store.notices_of(connection, person.user, NOTICES)
+            return store.notices_of(connection, person.user, window)
 
     def read(self, person: Person, notice_id: str) -> None:
         """Mark one's own notice as read."""

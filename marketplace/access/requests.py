@@ -22,6 +22,7 @@ from marketplace.errors import MarketplaceError
 from marketplace.grading.barrier import Barrier
 from marketplace.identity.model import Person
 from marketplace.policy.model import Decision, rank
+from marketplace.stamp import unconditional
 
 CODE = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 Barriers = Callable[[Connection, str, tuple[str, ...], str], Barrier | None]
@@ -62,12 +63,19 @@ class Requests:
             raise
         return request
 
-    def edit(self, person: Person, request_id: str, terms: Terms) -> AccessRequest:
-        """Replace the text; all votes are taken back."""
+    def edit(
+        self,
+        person: Person,
+        request_id: str,
+        terms: Terms,
+        expect: Callable[[str], None] = unconditional,
+    ) -> AccessRequest:
+        """Replace the text; all votes are taken back. `expect` may refuse the present stamp."""
         try:
             self._check_terms(terms)
             with self._desk.database.writing() as connection:
                 before = self._own(connection, person, request_id)
+                expect(before.stamp)
                 made = self.permit(connection, person, "request", person.tenant, terms)
                 rank_now = self._rank(connection, terms.table)
                 request = model.edit(before.request, person.user, terms, rank_now, _salt())

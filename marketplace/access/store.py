@@ -24,6 +24,8 @@ from sqlalchemy import (
 from marketplace import db
 from marketplace.access.model import ERASED, OPEN, AccessRequest, Actor, State, Terms, Vote
 from marketplace.audit.people import People
+from marketplace.stamp import stamp
+from marketplace.window import Window
 
 requests = Table(
     "requests",
@@ -89,6 +91,12 @@ class Kept:
     request: AccessRequest
     created: str
     since: str
+
+    @property
+    def stamp(self) -> str:
+        """Return what names the state that an edit replaces: its text, its state and its votes."""
+        r = self.request
+        return stamp(r.id, r.sha256, r.state.value, self.since, len(r.approvals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +287,12 @@ def tell(connection: Connection, notice: Notice) -> None:
     )
 
 
-def notices_of(connection: Connection, user: str, most: int) -> list[Notice]:
+def notices_of(connection: Connection, user: str, window: Window) -> list[Notice]:
     """Return a person's notices, newest first."""
     c, people = notices.c, People(connection)
     mine = c.user == people.find(user)
-    rows = connection.execute(
-        select(notices).where(mine).order_by(c.created.desc(), c.id).limit(most)
-    )
+    newest = select(notices).where(mine).order_by(c.created.desc(), c.id)
+    rows = connection.execute(newest.limit(window.most).offset(window.skip))
     return [_notice(people, r) for r in rows]
 
 

@@ -22,6 +22,7 @@ from marketplace.budgets.spending import Use
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.releases import store as releases
+from marketplace.window import Window
 from privacy.dp.budget import Budget
 
 QUESTIONS = 20
@@ -99,7 +100,9 @@ class Outlook:
         question of the same versions is stored and costs nothing.
         """
         with self._desk.database.reading() as connection:
-            held = releases.history(connection, person.tenant, person.user, QUESTIONS)
+            held = releases.history(connection, person.tenant, person.user, Window(1, QUESTIONS))[
+                :QUESTIONS
+            ]
             items = releases.items_of(connection, [h.id for h in held])
             left = _Left(connection, self._policy(), person.tenant)
             found = []

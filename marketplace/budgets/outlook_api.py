@@ -10,6 +10,7 @@ from marketplace.budgets.forecast import WINDOW_DAYS
 from marketplace.budgets.model import COHORT
 from marketplace.budgets.outlook import Asked, Dataset
 from marketplace.http import Caller, Here
+from marketplace.paging import Paged
 from privacy.dp.budget import Budget
 
 router = APIRouter(prefix="/budget", tags=["budgets"])
@@ -32,9 +33,11 @@ def questions(here: Here, caller: Caller) -> list[dict[str, Any]]:
 
 
 @router.get("/datasets")
-def datasets(here: Here, caller: Caller, tenant: Tenant = None) -> list[dict[str, Any]]:
+def datasets(
+    here: Here, caller: Caller, pages: Paged, tenant: Tenant = None
+) -> list[dict[str, Any]]:
     """Return the tables that were asked: answers, charges, cohorts and versions."""
-    return [_short(found) for found in here.outlook.datasets(caller, tenant)]
+    return [_short(found) for found in pages.cut(here.outlook.datasets(caller, tenant))]
 
 
 @router.get("/datasets/{table}")

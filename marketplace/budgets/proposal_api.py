@@ -8,6 +8,7 @@ from pydantic import Field, StrictInt
 from marketplace.budgets.model import Shares
 from marketplace.budgets.proposal import Proposal
 from marketplace.http import Caller, Here, StrictBody
+from marketplace.paging import Paged
 from privacy.dp.budget import Budget
 
 router = APIRouter(prefix="/budget", tags=["budgets"])
@@ -45,9 +46,9 @@ class DecisionBody(StrictBody):
 
 
 @router.get("/proposals")
-def proposals(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def proposals(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return proposals for later cohorts, newest first."""
-    return [told(p) for p in here.proposals.listed(caller)]
+    return [told(p) for p in pages.page(here.proposals.listed(caller, pages.window))]
 
 
 @router.post("/proposals", status_code=201)

@@ -22,6 +22,7 @@ from marketplace import db
 from marketplace.audit.people import People
 from marketplace.budgets.model import COHORT, DomainPolicy, Shares
 from marketplace.budgets.proposal import Proposal, State, parsed, plain
+from marketplace.window import Window
 from privacy.dp.budget import Budget
 
 ERASED = "erased"
@@ -163,10 +164,11 @@ def get(connection: Connection, name: str) -> Proposal | None:
     return None if row is None else _proposal(People(connection), row)
 
 
-def listed(connection: Connection, most: int) -> list[Proposal]:
+def listed(connection: Connection, window: Window) -> list[Proposal]:
     """Return proposals, newest first."""
     own, people = proposals.c, People(connection)
-    wanted = select(proposals).order_by(own.created.desc(), own.id).limit(most)
+    wanted = select(proposals).order_by(own.created.desc(), own.id)
+    wanted = wanted.limit(window.most).offset(window.skip)
     return [_proposal(people, row) for row in connection.execute(wanted)]
 
 

@@ -23,9 +23,8 @@ from marketplace.budgets.proposal import (
 from marketplace.errors import MarketplaceError
 from marketplace.identity.model import Person
 from marketplace.policy.model import Decision
+from marketplace.window import NEWEST, Window
 
-MOST = 200
-"""Proposals shown, newest first."""
 EARLIEST_MORNING = timedelta(hours=14)
 """A year has begun when it has anywhere: deliveries are dated by local days, the log by UTC."""
 
@@ -106,11 +105,11 @@ class Proposals:
             raise
         return after
 
-    def listed(self, person: Person) -> list[Proposal]:
+    def listed(self, person: Person, window: Window = NEWEST) -> list[Proposal]:
         """Return proposals, newest first, to those who oversee budgets."""
         self._permit(person, "seeBudgets")
         with self.desk.database.reading() as connection:
-            return store.listed(connection, MOST)
+            return store.listed(connection, window)
 
     def in_force(self, domain: str, cohort: int) -> Shares:
         """Return what a cohort may spend as things stand."""

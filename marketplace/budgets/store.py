@@ -45,7 +45,13 @@ def refund(connection: Connection, item: Item, tenant: str) -> None:
 
 def left(connection: Connection, policy: BudgetPolicy, tenant: str, domain_name: str) -> Left:
     """Return what the tenant has left, and the least over the cohorts it has charged so far."""
-    domain = domain_of(policy, domain_name)
+    domain = policy.domains.get(domain_name)
+    if domain is None:
+        raise MarketplaceError(
+            "NOT_FOUND",
+            f"There is no unit domain {domain_name}. The policy knows {', '.join(policy.domains)}.",
+            f"没有主体域 {domain_name}，策略中的主体域为 {'、'.join(policy.domains)}。",
+        )
     cap = domain.allotments.get(tenant, Budget(0))
     account = db.accounts.c
     rows = connection.execute(

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -13,10 +13,13 @@ from marketplace.catalogue.page import Page
 from marketplace.catalogue.search import FACETS, MAX_PAGE_SIZE, MAX_QUERY
 from marketplace.catalogue.search import Query as Wanted
 from marketplace.catalogue.states import Actor
+from marketplace.conditions import IfMatch
 from marketplace.errors import MarketplaceError
 from marketplace.grading.model import Degree, Impact, ImpactObject, Lane
 from marketplace.http import Caller, Here, StrictBody
 from marketplace.identity.model import Person
+from marketplace.paging import Paged, Pager, pager
+from marketplace.stamp import expecting
 
 router = APIRouter(prefix="/catalogue", tags=["catalogue"])
 
@@ -84,9 +87,8 @@ class DigestBody(StrictBody):
 def search(  # noqa: PLR0913  # one argument for each parameter of the query
     here: Here,
     caller: Caller,
+    pages: Annotated[Pager, Depends(pager(20, MAX_PAGE_SIZE))],
     q: Annotated[str, Query(max_length=MAX_QUERY)] = "",
-    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
-    size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = 20,
     *,
     provider: Chosen = NONE,
     grade: Chosen = NONE,
@@ -96,7 +98,9 @@ def search(  # noqa: PLR0913  # one argument for each parameter of the query
 ) -> dict[str, Any]:
     """Return published resources that match, best first, and the counts of each facet."""
     chosen = dict(zip(FACETS, map(frozenset, (provider, grade, lane, theme, cycle)), strict=True))
-    found = here.catalogue.search(actor_of(caller), Wanted(q, chosen, page, size))
+    window = pages.window
+    found = here.catalogue.search(actor_of(caller), Wanted(q, chosen, window.page, window.size))
+    pages.tell(more=found.total > window.skip + window.size)
     hits = [{k: v for k, v in asdict(hit).items() if k != "number"} for hit in found.hits]
     return {"total": found.total, "near": found.near, "hits": hits, "facets": found.facets}
 
@@ -127,9 +131,9 @@ def resource(id_: ResourceId, here: Here, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/resources/{id_}/history")
-def history(id_: ResourceId, here: Here, caller: Caller) -> list[dict[str, Any]]:
+def history(id_: ResourceId, here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return what happened to a resource, oldest first."""
-    return here.catalogue.history(actor_of(caller), id_)
+    return pages.cut(here.catalogue.history(actor_of(caller), id_))
 
 
 @router.get("/resources/{id_}/dcat", response_class=JSONResponse)
@@ -148,9 +152,13 @@ def odcs(id_: ResourceId, here: Here, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/resources/{id_}/versions/{number}")
-def version(id_: ResourceId, number: Number, here: Here, caller: Caller) -> dict[str, Any]:
+def version(
+    id_: ResourceId, number: Number, here: Here, caller: Caller, response: Response
+) -> dict[str, Any]:
     """Return one version."""
-    return told(here.catalogue.page(actor_of(caller), id_, number))
+    page = here.catalogue.page(actor_of(caller), id_, number)
+    response.headers["etag"] = page.version.stamp
+    return told(page)
 
 
 @router.post("/resources", status_code=201)
@@ -166,11 +174,17 @@ def revise(id_: ResourceId, body: ResourceBody, here: Here, caller: Caller) -> d
 
 
 @router.put("/resources/{id_}/versions/{number}")
-def edit(
-    id_: ResourceId, number: Number, body: ResourceBody, here: Here, caller: Caller
+def edit(  # path, header, body and who calls
+    id_: ResourceId,
+    number: Number,
+    body: ResourceBody,
+    here: Here,
+    caller: Caller,
+    if_match: IfMatch = "",
 ) -> dict[str, Any]:
     """Replace the content of a draft."""
-    return told(here.catalogue.edit(provider(caller), id_, number, _resource(body, caller)))
+    content, expect = _resource(body, caller), expecting(if_match)
+    return told(here.catalogue.edit(provider(caller), id_, number, content, expect))
 
 
 @router.post("/resources/{id_}/versions/{number}/submit")

@@ -11,6 +11,7 @@ from marketplace.catalogue.model import fault_of
 from marketplace.catalogue.regrading_store import Regrading
 from marketplace.errors import MarketplaceError
 from marketplace.http import Caller, Here, StrictBody
+from marketplace.paging import Paged
 
 router = APIRouter(prefix="/catalogue", tags=["catalogue"])
 
@@ -44,9 +45,9 @@ class DecisionBody(StrictBody):
 
 
 @router.get("/examinations")
-def examinations(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def examinations(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return submitted versions that the caller may examine."""
-    return [told(page) for page in here.publishing.reviews.waiting(caller)]
+    return [told(page) for page in pages.cut(here.publishing.reviews.waiting(caller))]
 
 
 @router.post("/resources/{id_}/versions/{number}/examination")
@@ -62,9 +63,9 @@ def examine(
 
 
 @router.get("/regradings")
-def waiting(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def waiting(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return downgrades that the caller may decide."""
-    return [_told(found) for found in here.publishing.regradings.waiting(caller)]
+    return [_told(found) for found in pages.cut(here.publishing.regradings.waiting(caller))]
 
 
 @router.post("/regradings/{name}/decision")
@@ -75,9 +76,10 @@ def decide(name: ResourceId, body: DecisionBody, here: Here, caller: Caller) -> 
 
 
 @router.get("/resources/{id_}/regradings")
-def history(id_: ResourceId, here: Here, caller: Caller) -> list[dict[str, Any]]:
+def history(id_: ResourceId, here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return what changed the grades of a resource."""
-    return [_told(found) for found in here.publishing.regradings.history(caller, id_)]
+    found = here.publishing.regradings.history(caller, id_)
+    return [_told(change) for change in pages.cut(found)]
 
 
 @router.post("/resources/{id_}/regradings", status_code=201)

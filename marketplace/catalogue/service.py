@@ -39,6 +39,7 @@ from marketplace.grading.policy import Policies
 from marketplace.policy import store as decisions
 from marketplace.policy.model import Decision
 from marketplace.policy.model import digest as made_digest
+from marketplace.stamp import unconditional
 
 
 class Catalogue:
@@ -113,11 +114,22 @@ class Catalogue:
             refusals.same_code(before, resource)
             return self._write(connection, actor, id_, last.number + 1, resource, grades)
 
-    def edit(self, actor: Actor, id_: str, number: int, resource: Resource) -> Page:
-        """Replace the content of a draft; a review of the old content counts no more."""
+    def edit(  # one edit
+        self,
+        actor: Actor,
+        id_: str,
+        number: int,
+        resource: Resource,
+        expect: Callable[[str], None] = unconditional,
+    ) -> Page:
+        """Replace the content of a draft; a review of the old content counts no more.
+
+        `expect` may refuse the present version's stamp.
+        """
         grades = self._checked(actor, resource)
         with self._database.writing() as connection:
             version, before, _ = self._own(connection, actor, id_, number)
+            expect(version.stamp)
             refusals.same_code(before, resource)
             content = Content(resource, grades, secrets.token_hex(16))
             digest = store.digest_of(resource, content.salt)

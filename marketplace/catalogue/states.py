@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from marketplace.identity.model import UNNAMED
+from marketplace.stamp import stamp
 
 
 class State(StrEnum):
@@ -74,6 +75,11 @@ class Version:
     """Who wrote or submitted it last."""
     approved_digest: str = ""
     reviewer: Actor = LAB
+
+    @property
+    def stamp(self) -> str:
+        """Return what names the content and state that an edit replaces."""
+        return stamp(self.resource, self.number, self.digest, self.state.value)
 
 
 class ActRefusedError(Exception):

@@ -9,6 +9,7 @@ from marketplace.contracts.model import Contract, Stage, Terms
 from marketplace.contracts.service import Standing
 from marketplace.errors import MarketplaceError
 from marketplace.http import Caller, Here, StrictBody
+from marketplace.paging import Paged
 
 router = APIRouter(tags=["contracts"])
 
@@ -72,9 +73,9 @@ def draft(body: TermsBody, here: Here, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/contracts")
-def contracts(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def contracts(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the contracts of the caller's organisation; to overseers, all."""
-    return [_contract(c) for c in here.contracts.visible(caller)]
+    return [_contract(c) for c in pages.cut(here.contracts.visible(caller))]
 
 
 @router.post("/contracts/{contract_id}/signatures")
@@ -96,9 +97,9 @@ def certify(contract_id: str, body: CertificateBody, here: Here, caller: Caller)
 
 
 @router.get("/funnel")
-def funnel(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def funnel(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the stage of each tenant with the seconds spent in every stage so far."""
-    return [_standing(s) for s in here.contracts.funnel(caller)]
+    return [_standing(s) for s in pages.cut(here.contracts.funnel(caller))]
 
 
 @router.post("/funnel/{tenant}")

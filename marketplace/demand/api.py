@@ -8,6 +8,7 @@ from pydantic import Field
 from marketplace.demand.model import Barrier, Rejection, Satisfaction, State, Step, Wanted
 from marketplace.demand.service import Shown
 from marketplace.http import Caller, Here, StrictBody
+from marketplace.paging import Paged
 
 router = APIRouter(tags=["demands"])
 
@@ -48,10 +49,13 @@ def submit(body: DemandBody, here: Here, caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/demands")
-def demands(here: Here, caller: Caller, state: State | None = None) -> list[dict[str, Any]]:
+def demands(
+    here: Here, caller: Caller, pages: Paged, state: State | None = None
+) -> list[dict[str, Any]]:
     """Return the demand board, newest first, all or those in one state."""
     board = here.demands.board(caller)
-    return [_shown(s) for s in board if state in (None, s.demand.state)]
+    wanted = [s for s in board if state in (None, s.demand.state)]
+    return [_shown(s) for s in pages.cut(wanted)]
 
 
 @router.get("/demands/satisfaction")

@@ -6,20 +6,21 @@ from fastapi import APIRouter
 
 from marketplace.grading.negative_list import Entry, alerts
 from marketplace.http import Caller, Here
+from marketplace.paging import Paged
 
 router = APIRouter(prefix="/negative-list", tags=["grading"])
 
 
 @router.get("")
-def listed(here: Here, _caller: Caller) -> list[dict[str, Any]]:
+def listed(here: Here, _caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return every entry with where it stands today."""
     today = here.catalogue.today()
     entries = here.catalogue.policies.negative_list.entries
-    return [{**_told(entry), "standing": entry.standing(today)} for entry in entries]
+    return [{**_told(entry), "standing": entry.standing(today)} for entry in pages.cut(entries)]
 
 
 @router.get("/alerts")
-def ending(here: Here, _caller: Caller) -> list[dict[str, Any]]:
+def ending(here: Here, _caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return what has lapsed or lapses soon."""
     found = alerts(here.catalogue.policies.negative_list, here.catalogue.today())
     return [
@@ -30,7 +31,7 @@ def ending(here: Here, _caller: Caller) -> list[dict[str, Any]]:
             "days_left": max(a.days, 0),
             "lapsed": a.lapsed,
         }
-        for a in found
+        for a in pages.cut(found)
     ]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from marketplace.http import Caller, Here
+from marketplace.paging import Paged
 
 router = APIRouter(prefix="/policy", tags=["policy"])
 
@@ -28,7 +29,7 @@ def policies(here: Here, _caller: Caller) -> dict[str, Any]:
 
 
 @router.get("/decisions")
-def decisions(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def decisions(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the newest decisions with their inputs: one's own, or all to overseers."""
     return [
         {
@@ -43,5 +44,5 @@ def decisions(here: Here, caller: Caller) -> list[dict[str, Any]]:
             "version": k.version,
             "context": dict(k.inputs.context),
         }
-        for k in here.decisions.latest(caller)
+        for k in pages.page(here.decisions.latest(caller, pages.window))
     ]

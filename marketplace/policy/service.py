@@ -11,8 +11,7 @@ from marketplace.identity.model import Person
 from marketplace.policy import store
 from marketplace.policy.book import PolicyBook, Rule
 from marketplace.policy.store import Kept
-
-MOST = 500
+from marketplace.window import NEWEST, Window
 
 
 def put_in_force(database: Database, book: PolicyBook, now: datetime) -> bool:
@@ -44,15 +43,15 @@ class Decisions:
         """Return the digest of the policies in force."""
         return self._desk.book.version
 
-    def latest(self, person: Person) -> list[Kept]:
+    def latest(self, person: Person, window: Window = NEWEST) -> list[Kept]:
         """Return the newest decisions: all to overseers, who are logged; else the own ones."""
         try:
             made = self._desk.decide(person, "oversee", "Lab", "lab", {})
         except MarketplaceError:
             with self._desk.database.reading() as connection:
-                return store.latest(connection, person.tenant, MOST)
+                return store.latest(connection, person.tenant, window)
         with self._desk.database.writing() as connection:
             facts = {"organisation": person.tenant}
             bound = {"subject": person.user}
             self._desk.enter(connection, Event.DECISIONS_READ, {**facts}, bound, (made,))
-            return store.latest(connection, None, MOST)
+            return store.latest(connection, None, window)

@@ -28,6 +28,7 @@ from marketplace import db
 from marketplace.audit.people import People
 from marketplace.policy.book import PolicyBook
 from marketplace.policy.model import Decision, Inputs
+from marketplace.window import Window
 
 decisions = Table(
     "decisions",
@@ -144,12 +145,13 @@ def since(connection: Connection, time: str) -> Iterator[Kept]:
         yield _kept(people, row)
 
 
-def latest(connection: Connection, organisation: str | None, most: int) -> list[Kept]:
+def latest(connection: Connection, organisation: str | None, window: Window) -> list[Kept]:
     """Return the newest decisions, of one organisation or of all."""
     c, people = decisions.c, People(connection)
-    wanted = select(decisions).order_by(c.entry_index.desc(), c.position).limit(most)
+    wanted = select(decisions).order_by(c.entry_index.desc(), c.position)
     if organisation is not None:
         wanted = wanted.where(c.organisation == organisation)
+    wanted = wanted.limit(window.most).offset(window.skip)
     return [_kept(people, row) for row in connection.execute(wanted)]
 
 

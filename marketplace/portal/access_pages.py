@@ -101,7 +101,7 @@ def one(request: Request, id_: Id, here: Here, browser: Signed) -> HTMLResponse:
     due, overdue = here.access.inbox.due(kept, kept.request.state)
     mine = person.user == kept.request.user and kept.request.state in OPEN
     facts = {
-        "request": api.one(id_, here, person),
+        "request": _told(here, person, id_),
         "due": due,
         "overdue": overdue,
         "mine": mine,
@@ -112,7 +112,7 @@ def one(request: Request, id_: Id, here: Here, browser: Signed) -> HTMLResponse:
 
 def edit_page(request: Request, id_: Id, here: Here, browser: Signed) -> Response:
     """Show its author the form of a request with its present text; others, the request."""
-    found = api.one(id_, here, browser.person)
+    found = _told(here, browser.person, id_)
     if found["user"] != browser.person.user:
         return then(f"/access/requests/{id_}")
     terms = found["terms"]
@@ -151,7 +151,7 @@ def inbox(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     person = browser.person
     waiting = here.access.inbox.waiting(person)
     facts = {
-        "waiting": [(w, api.one(w.kept.request.id, here, person)) for w in waiting],
+        "waiting": [(w, _told(here, person, w.kept.request.id)) for w in waiting],
         "examinations": len(here.publishing.reviews.waiting(person)),
         "regradings": len(here.publishing.regradings.waiting(person)),
         "notices": here.access.inbox.notices(person)[:MOST_NOTICES],
@@ -215,3 +215,7 @@ def _form(  # one page
         {"wrong": "", "refused": "", **facts, "edits": edits},
         status,
     )
+
+
+def _told(here: Services, person: Person, request_id: str) -> Facts:
+    return api.told(*here.access.inbox.request(person, request_id))

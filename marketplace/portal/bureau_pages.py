@@ -10,6 +10,7 @@ from marketplace.access.model import State as Asked
 from marketplace.catalogue import api as catalogue
 from marketplace.demand.model import State as Demanded
 from marketplace.identity.model import Person
+from marketplace.paging import of_all
 from marketplace.portal.frame import Here, Signed, add, show
 from marketplace.portal.grant_pages import standing
 from marketplace.services import Services
@@ -68,7 +69,7 @@ def _grants(here: Services, person: Person, now: int) -> list[Figure]:
 
 
 def _resources(here: Services, person: Person) -> list[Figure]:
-    published = catalogue.search(here, person, "", 1, 1)["total"]
+    published = catalogue.search(here, person, of_all(1, 1))["total"]
     found = [Figure("resource.state.published", f"{published:,}", "/catalogue")]
     if {"reviewer", "approver"} & set(person.roles):
         waiting = len(here.publishing.reviews.waiting(person))

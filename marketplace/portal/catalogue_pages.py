@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from marketplace.catalogue import api, publishing_api
 from marketplace.catalogue.publishing_api import ExaminationBody
 from marketplace.catalogue.search import FACETS, MAX_QUERY
+from marketplace.paging import of_all
 from marketplace.portal.browsers import Browser
 from marketplace.portal.forms import line, page_number, read
 from marketplace.portal.frame import Facts, Given, Here, Signed, add, show, then
@@ -44,7 +45,7 @@ def search(request: Request, here: Here, browser: Signed) -> HTMLResponse:
         f: [v for v in asked.getlist(f)[:MOST_CHOSEN] if v and len(v) <= MOST_LETTERS]
         for f in FACETS
     }
-    found = api.search(here, browser.person, text, page, SIZE, **chosen)
+    found = api.search(here, browser.person, of_all(page, SIZE), text, **chosen)
     kept = [("q", text), *((f, v) for f, values in chosen.items() for v in values)]
     facts = {
         **found,
@@ -70,13 +71,13 @@ def resource(request: Request, id_: Id, here: Here, browser: Signed) -> HTMLResp
 
 def version(request: Request, id_: Id, number: Number, here: Here, browser: Signed) -> HTMLResponse:
     """Show one version."""
-    found = api.version(id_, number, here, browser.person)
+    found = api.told(here.catalogue.page(api.actor_of(browser.person), id_, number))
     return _shown(request, here, browser, {**found, "median_wait_seconds": None})
 
 
 def examinations(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     """List submitted versions that one may examine, each with the form of a judgement."""
-    pages = publishing_api.examinations(here, browser.person)
+    pages = publishing_api.examinations(here, browser.person, of_all())
     facts = {"waiting": pages, "bodies": here.catalogue.policies.bodies}
     return show(request, browser, "examinations", facts)
 
@@ -99,14 +100,14 @@ def sample_tables(here: Services) -> frozenset[str]:
 
 def _shown(request: Request, here: Services, browser: Browser, found: Facts) -> HTMLResponse:
     person = browser.person
-    acts = api.history(found["id"], here, person)
+    acts = api.history(found["id"], here, person, of_all())
     published = found["state"] == "published"
     table = found["table_name"] if published else ""
     facts = {
         "resource": found,
         "history": acts,
         "versions": sorted({a["number"] for a in acts} | {found["version"]}),
-        "changes": publishing_api.history(found["id"], here, person) if published else [],
+        "changes": publishing_api.history(found["id"], here, person, of_all()) if published else [],
         "sample": found["table_name"] in sample_tables(here),
         "bodies": here.catalogue.policies.bodies,
         "offered": bool(table and here.access.inbox.offers(person, table)),

@@ -9,6 +9,7 @@ from marketplace.access.desk import not_found
 from marketplace.contracts import api
 from marketplace.contracts.api import CertificateBody, SignatureBody, StageBody
 from marketplace.contracts.model import STAGES, State
+from marketplace.paging import of_all
 from marketplace.portal.forms import line, read
 from marketplace.portal.frame import Given, Here, Signed, add, show, then
 
@@ -32,7 +33,7 @@ def add_contract_pages(app: FastAPI) -> None:
 
 def contracts(request: Request, here: Here, browser: Signed, state: str = "") -> HTMLResponse:
     """List the contracts of one's organisation; to overseers, all."""
-    found = api.contracts(here, browser.person)
+    found = api.contracts(here, browser.person, of_all())
     facts = {
         "contracts": [c for c in found if state in ("", c["state"])],
         "states": [s.value for s in State],

@@ -11,6 +11,7 @@ from marketplace.catalogue.publishing_api import DecisionBody
 from marketplace.catalogue.search import MAX_QUERY
 from marketplace.grading import api as negative_api
 from marketplace.grading.negative_list import alerts
+from marketplace.paging import of_all
 from marketplace.portal.forms import line, page_number, read
 from marketplace.portal.frame import Given, Here, Signed, add, show, then
 
@@ -33,7 +34,7 @@ def grading(
     """Show the grades of fields with their reasons, and downgrades that wait for one's word."""
     person, text = browser.person, q.strip()[:MAX_QUERY]
     number = page_number(page)
-    found = api.search(here, person, text, number, SIZE)
+    found = api.search(here, person, of_all(number, SIZE), text)
     facts = {
         "resources": [api.resource(h["resource"], here, person) for h in found["hits"]],
         "total": found["total"],
@@ -41,7 +42,7 @@ def grading(
         "number": number,
         "q": text,
         "query": urlencode({"q": text}) if text else "",
-        "waiting": publishing_api.waiting(here, person),
+        "waiting": publishing_api.waiting(here, person, of_all()),
         "policy": here.catalogue.policies.grading,
         "bodies": here.catalogue.policies.bodies,
     }
@@ -62,7 +63,7 @@ def negative_list(request: Request, here: Here, browser: Signed) -> HTMLResponse
     """Show every entry with basis, approver and validity, those that end soon first."""
     today, listed = here.catalogue.today(), here.catalogue.policies.negative_list
     facts = {
-        "entries": negative_api.listed(here, browser.person),
+        "entries": negative_api.listed(here, browser.person, of_all()),
         "alerts": {a.entry.entry_id: a for a in alerts(listed, today)},
         "alert_days": listed.alert_days,
         "today": today.isoformat(),

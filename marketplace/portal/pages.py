@@ -32,6 +32,7 @@ from marketplace.portal.frame import (
 from marketplace.releases import reading
 from marketplace.releases.model import Left
 from marketplace.services import Services
+from marketplace.window import MAX_SIZE
 from privacy.dp.budget import epsilon_of, micro_rho_of
 
 
@@ -65,7 +66,7 @@ def questions(request: Request, here: Here, browser: Signed) -> HTMLResponse:
     """List one's own questions with what they cost."""
     person = browser.person
     asked = reading.history(here.database, person.tenant, person.user)
-    return show(request, browser, "questions", {"asked": asked, "most": reading.HISTORY})
+    return show(request, browser, "questions", {"asked": asked[:MAX_SIZE], "most": MAX_SIZE})
 
 
 def receipt(request: Request, name: str, here: Here, browser: Signed) -> HTMLResponse:

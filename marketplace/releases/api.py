@@ -9,6 +9,7 @@ from pydantic import Field
 from marketplace.audit.entry import Plain
 from marketplace.budgets.api import told
 from marketplace.http import GATEWAY_ONLY, Caller, Here, StrictBody
+from marketplace.paging import Paged
 from marketplace.releases import reading, refusals
 from marketplace.releases.model import Ask, Item, Made, Recorded, Reservation
 from privacy.dp.budget import Budget
@@ -150,12 +151,10 @@ def own_answer(release_id: str, here: Here, caller: Caller) -> Response:
 
 
 @router.get("/queries")
-def queries(here: Here, caller: Caller) -> list[dict[str, Any]]:
+def queries(here: Here, caller: Caller, pages: Paged) -> list[dict[str, Any]]:
     """Return the caller's questions: cost, state, receipt, releases."""
-    found: list[dict[str, Any]] = [
-        dict(q) for q in reading.history(here.database, caller.tenant, caller.user)
-    ]
-    return found
+    found = reading.history(here.database, caller.tenant, caller.user, pages.window)
+    return [dict(q) for q in pages.page(found)]
 
 
 @router.get("/receipts/{receipt_id}")

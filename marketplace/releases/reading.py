@@ -9,15 +9,15 @@ from marketplace.audit.entry import Plain
 from marketplace.audit.published import Log
 from marketplace.db import Database
 from marketplace.releases import refusals, store
-
-HISTORY = 500
-"""Questions shown, newest first."""
+from marketplace.window import NEWEST, Window
 
 
-def history(database: Database, tenant: str, user: str) -> list[dict[str, Plain]]:
+def history(
+    database: Database, tenant: str, user: str, window: Window = NEWEST
+) -> list[dict[str, Plain]]:
     """Return a user's questions with cost, state, receipt and releases."""
     with database.reading() as connection:
-        held = store.history(connection, tenant, user, HISTORY)
+        held = store.history(connection, tenant, user, window)
         items = store.items_of(connection, [h.id for h in held])
     return [
         {

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from marketplace import db
 from marketplace.audit.people import People
 from marketplace.releases.model import Ask, Item, Made, State
+from marketplace.window import Window
 from privacy.dp.budget import Budget
 
 
@@ -309,7 +310,9 @@ def by_receipt(connection: Connection, tenant: str, receipt: str) -> StoredReser
     return None if found is None else _reservation(People(connection), found)
 
 
-def history(connection: Connection, tenant: str, user: str, most: int) -> list[StoredReservation]:
+def history(
+    connection: Connection, tenant: str, user: str, window: Window
+) -> list[StoredReservation]:
     """Return a user's reservations, newest first."""
     people = People(connection)
     known = people.find(user)
@@ -319,7 +322,8 @@ def history(connection: Connection, tenant: str, user: str, most: int) -> list[S
         select(db.reservations)
         .where(db.reservations.c.tenant == tenant, db.reservations.c.user == known)
         .order_by(db.reservations.c.created.desc(), db.reservations.c.id)
-        .limit(most)
+        .limit(window.most)
+        .offset(window.skip)
     )
     return [_reservation(people, r) for r in rows]
 

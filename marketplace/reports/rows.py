@@ -18,6 +18,7 @@ from marketplace.releases.store import StoredItem, StoredReservation
 from marketplace.reports import store
 from marketplace.reports.model import MOST_ROWS, Period, Row, shown, utc
 from marketplace.risk import store as risks
+from marketplace.window import Window
 
 ALL = "*"
 Question = tuple[StoredReservation, list[StoredItem]]
@@ -237,7 +238,7 @@ def permissions(s: Sources) -> Iterator[Row]:
 
 def risk_events(s: Sources) -> Iterator[Row]:
     """List risk events, oldest first."""
-    found = risks.latest(s.connection, None, MOST_ROWS + 1, s.since, s.until)
+    found = risks.latest(s.connection, None, Window(1, MOST_ROWS), s.since, s.until)
     for e in reversed(found):
         closed = "" if e.closed_at is None else shown(utc(e.closed_at))
         yield (

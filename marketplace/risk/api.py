@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from marketplace.http import Caller, Here, StrictBody
+from marketplace.paging import Paged
 from marketplace.risk.model import Disposal, RiskEvent, State
 
 router = APIRouter(prefix="/risk", tags=["risk"])
@@ -54,11 +55,13 @@ def rules(here: Here, caller: Caller) -> dict[str, Any]:
 def events(
     here: Here,
     caller: Caller,
+    pages: Paged,
     state: State | None = None,
     rule: Annotated[str, Field(max_length=16)] = "",
 ) -> list[dict[str, Any]]:
-    """Return the newest events, 500 at most; the reading is an entry of the log."""
-    return [shown(e) for e in here.risks.events(caller, state, rule)]
+    """Return events, newest first; the reading is an entry of the log."""
+    found = here.risks.events(caller, state, rule, pages.window)
+    return [shown(e) for e in pages.page(found)]
 
 
 @router.get("/events/{event_id}")

@@ -21,6 +21,7 @@ from marketplace.risk import model, reading, rules, store
 from marketplace.risk.memory import Memory
 from marketplace.risk.model import Action, Disposal, Hit, Observation, RiskEvent, State, Step
 from marketplace.risk.policy import RiskPolicy
+from marketplace.window import NEWEST, Window
 
 BATCH = 50
 """Entries that are judged in one transaction."""
@@ -28,8 +29,6 @@ MOST_BATCHES = 400
 """Batches of one turn of the worker; the rest comes with the next."""
 PATROL = 2_000
 """Entries that are compared with the published log in one turn."""
-MOST = 500
-"""Events that a list shows."""
 JUDGED, COMPARED = "judged", "compared"
 
 
@@ -141,13 +140,18 @@ class RiskDesk:
         self._permit(person, "watchRisk", None)
         return self.policy
 
-    def events(self, person: Person, state: State | None = None, rule: str = "") -> list[RiskEvent]:
+    def events(
+        self,
+        person: Person,
+        state: State | None = None,
+        rule: str = "",
+        window: Window = NEWEST,
+    ) -> list[RiskEvent]:
         """Return the newest events; who reads them is logged."""
         made = self._permit(person, "watchRisk", None)
         with self._desk.database.writing() as connection:
             self._note(connection, person, made, {})
-            found = store.latest(connection, state, MOST)
-        return [e for e in found if rule in ("", e.hit.rule)]
+            return store.latest(connection, state, window, rule=rule)
 
     def one(self, person: Person, event_id: str) -> RiskEvent:
         """Return an event; who reads it is logged."""

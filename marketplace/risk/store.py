@@ -39,6 +39,7 @@ from marketplace.risk.model import (
     Step,
     Taken,
 )
+from marketplace.window import Window
 
 ERASED = "erased"
 """Stands for the words of a person who was erased."""
@@ -217,15 +218,23 @@ def get(connection: Connection, event_id: str) -> RiskEvent | None:
     return None if row is None else _whole(connection, [row])[0]
 
 
-def latest(
-    connection: Connection, state: State | None, most: int, since: str = "", until: str = "~"
+def latest(  # one argument for each part of the filter
+    connection: Connection,
+    state: State | None,
+    window: Window,
+    since: str = "",
+    until: str = "~",
+    *,
+    rule: str = "",
 ) -> list[RiskEvent]:
     """Return events that were raised from a time on and before another, newest first."""
     c = events.c
     wanted = select(events).where(c.raised >= since, c.raised < until)
     if state is not None:
         wanted = wanted.where(c.state == state.value)
-    wanted = wanted.order_by(c.entry_index.desc(), c.id).limit(most)
+    if rule:
+        wanted = wanted.where(c.rule == rule)
+    wanted = wanted.order_by(c.entry_index.desc(), c.id).limit(window.most).offset(window.skip)
     return _whole(connection, connection.execute(wanted).all())
 
 

@@ -26,6 +26,7 @@ from marketplace.policy.replay import replay
 from marketplace.releases import store as reservations
 from marketplace.services import Services
 from marketplace.settings import CEDAR, Settings
+from marketplace.window import NEWEST
 from tests.support import catalogue as cataloguing
 from tests.support.databases import ON_POSTGRESQL, contents, database_files, gather_statistics
 from tests.support.marketplace import TABLES, ask, item, made, make_home, parts
@@ -187,7 +188,7 @@ def test_every_text_column_of_every_table_is_free_of_names_and_words(
 def test_who_is_known_reads_back_what_was_written(market: Services) -> None:
     analyst = person(market, NAME)
     with market.database.reading() as connection:
-        newest = policy.latest(connection, "demo-enterprise", 100)
+        newest = policy.latest(connection, "demo-enterprise", NEWEST)
     mine = [k for k in newest if k.inputs.principal == NAME]
     assert PURPOSE in {k.inputs.context.get("purpose") for k in mine}
     assert NOWHERE in {k.inputs.resource for k in mine}

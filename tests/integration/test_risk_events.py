@@ -20,6 +20,7 @@ from marketplace.risk.model import Charge, Disposal, Observation, Past, RiskEven
 from marketplace.risk.service import BATCH, Watch
 from marketplace.services import Services
 from marketplace.settings import Settings
+from marketplace.window import NEWEST
 from tests.support.marketplace import Clock, ask, item, made, make_home, parts
 
 PEOPLE = {name: Person(name, org, roles, "en") for name, org, roles in SEEDED}
@@ -40,7 +41,7 @@ def market(home: Settings) -> Iterator[Services]:
 def found(market: Services, rule: str = "") -> list[RiskEvent]:
     market.watch.judge()
     with market.database.reading() as connection:
-        every = store.latest(connection, None, 500)
+        every = store.latest(connection, None, NEWEST)
     return [e for e in every if rule in ("", e.hit.rule)]
 
 
@@ -321,6 +322,6 @@ def test_the_worker_judges_and_patrols(market: Services) -> None:
     denied(market, "one", purpose="curiosity")
     market.worker.turn()
     with market.database.reading() as connection:
-        assert [e.hit.rule for e in store.latest(connection, None, 5)] == ["R-PURP"]
+        assert [e.hit.rule for e in store.latest(connection, None, NEWEST)] == ["R-PURP"]
         assert store.cursor(connection, "compared") > 0
     assert isinstance(market.watch, Watch)

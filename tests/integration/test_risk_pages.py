@@ -17,6 +17,7 @@ from marketplace.risk.model import Action, Disposal, Severity, State, Step
 from marketplace.risk.policy import FORMS
 from marketplace.services import Services
 from marketplace.settings import Settings
+from marketplace.window import Window
 from tests.support.marketplace import Clock, ask, make_home, token
 from tests.support.serving import serving
 
@@ -42,7 +43,7 @@ def market(settings: Settings) -> Iterator[Services]:
 @pytest.fixture
 def event_id(market: Services) -> str:
     with market.database.reading() as connection:
-        return store.latest(connection, None, 1)[0].id
+        return store.latest(connection, None, Window(1, 1))[0].id
 
 
 @pytest.fixture

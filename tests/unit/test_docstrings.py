@@ -17,7 +17,7 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_hold(module: str) -> None:
-    found = doctest.testmod(importlib.import_module(module))
+    found = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
     assert found.attempted > 0
     assert found.failed == 0
 

@@ -1,0 +1,1 @@
+"""A request that is sent twice under one key is carried out once."""

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 V1 = "/api/v1"
 
+UNAUTHORISED = 401
+
 MAX_BODY_BYTES = 96 * 2**20
 """Room for an answer of 64 MiB in base64; more is not read."""
 
@@ -107,7 +109,8 @@ def problem(
         "code": code,
         "detail_zh": zh,
     }
-    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+    headers = {"www-authenticate": "Bearer"} if status == UNAUTHORISED else None
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 def refused(_request: Request, error: Exception) -> JSONResponse:

@@ -36,6 +36,7 @@ class Grants:
 
     def revoke(self, person: Person, grant_id: str, reason: str) -> Held:
         """Take a grant away at once: the next reservation under it is refused."""
+        held: Held | None = None
         try:
             with self._desk.database.writing() as connection:
                 held = grant_store.get(connection, grant_id)
@@ -59,6 +60,8 @@ class Grants:
                 self._tell(connection, held.grant.tenant, "grant:revoked", grant_id, said)
         except MarketplaceError as denial:
             self._desk.refuse(person, "revoke", grant_id, denial)
+            if held is not None and not self._may_see(person, held):
+                raise not_found() from denial
             raise
         return Held(held.grant, REVOKED)
 
@@ -108,6 +111,8 @@ class Grants:
                 found = grant_store.stop(connection, stop_id)
         except MarketplaceError as denial:
             self._desk.refuse(person, "lift", stop_id, denial)
+            if stop_id not in (s.id for s in self.stops(person)):
+                raise not_found() from denial
             raise
         return found or stop
 
@@ -124,6 +129,10 @@ class Grants:
             or sees_all
             or self._may(person, "stop", "Tenant", s.target)
         ]
+
+    def _may_see(self, person: Person, held: Held) -> bool:
+        sides = (held.grant.tenant, self._provider(held.grant.table))
+        return person.tenant in sides or self._desk.oversees(person)
 
     def renewable(self, person: Person, grant_id: str) -> Held:
         """Return an own grant that a new request may follow; revoked ones are asked for anew."""

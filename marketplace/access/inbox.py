@@ -125,21 +125,9 @@ class Inbox:
         """Return a request with its history, to its organisation, its judges and overseers."""
         with self._desk.database.reading() as connection:
             kept = store.get(connection, request_id)
-            if kept is None or not self._may_see(person, kept):
+            if kept is None or not self._requests.may_see(person, kept.request):
                 raise not_found()
             return kept, store.history(connection, request_id)
-
-    def _may_see(self, person: Person, kept: Kept) -> bool:
-        facts = self._desk.facts(kept.request.terms.table)
-        if person.tenant == kept.request.tenant:
-            return True
-        if facts is not None and person.tenant == facts.provider and "provider" in person.roles:
-            return True
-        try:
-            self._desk.decide(person, "oversee", "Lab", "lab", {})
-        except MarketplaceError:
-            return False
-        return True
 
     def notices(self, person: Person, window: Window = NEWEST) -> list[Notice]:
         """Return one's notices, newest first."""

@@ -190,6 +190,7 @@ class Requests:
         comment: str,
     ) -> AccessRequest:
         step = "review" if stage is State.REVIEW else "approve"
+        before: AccessRequest | None = None
         try:
             with self._desk.database.writing() as connection:
                 kept = store.get(connection, request_id)
@@ -219,8 +220,19 @@ class Requests:
                     self._tell_author(connection, request)
         except MarketplaceError as denial:
             self._desk.refuse(person, step, request_id, denial)
+            if before is not None and not self.may_see(person, before):
+                raise not_found() from denial
             raise
         return request
+
+    def may_see(self, person: Person, request: AccessRequest) -> bool:
+        """Say whether a request may be shown: to its organisation, its judges and overseers."""
+        facts = self._desk.facts(request.terms.table)
+        if person.tenant == request.tenant:
+            return True
+        if facts is not None and person.tenant == facts.provider and "provider" in person.roles:
+            return True
+        return self._desk.oversees(person)
 
     def _check_law(self, connection: Connection, request: AccessRequest) -> None:
         """Refuse an approval that no policy file may allow: the law is not the bureau's to change.

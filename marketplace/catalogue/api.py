@@ -136,13 +136,19 @@ def history(id_: ResourceId, here: Here, caller: Caller, pages: Paged) -> list[d
     return pages.cut(here.catalogue.history(actor_of(caller), id_))
 
 
-@router.get("/resources/{id_}/dcat", response_class=JSONResponse)
-def dcat(id_: ResourceId, here: Here, caller: Caller, request: Request) -> JSONResponse:
+class LinkedData(JSONResponse):
+    """JSON-LD (https://www.w3.org/TR/json-ld11/)."""
+
+    media_type = "application/ld+json"
+
+
+@router.get("/resources/{id_}/dcat", response_class=LinkedData)
+def dcat(id_: ResourceId, here: Here, caller: Caller, request: Request) -> LinkedData:
     """Return a resource as a DCAT-AP 3 catalogue of one."""
     page = here.catalogue.page(actor_of(caller), id_)
     base = f"{str(request.base_url).rstrip('/')}/api/v1/catalogue"
     body = exports.dcat([page], here.catalogue.policies.bodies, base)
-    return JSONResponse(body, media_type="application/ld+json")
+    return LinkedData(body)
 
 
 @router.get("/resources/{id_}/odcs")

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from marketplace.access.desk import Desk
 from marketplace.audit.entry import Event, Plain
 from marketplace.audit.people import People
-from marketplace.catalogue import store
+from marketplace.catalogue import refusals, store
 from marketplace.catalogue.lake import Encoding, Form, Lake
 from marketplace.catalogue.page import Page
 from marketplace.catalogue.service import Catalogue
@@ -169,9 +169,7 @@ class Deliveries:
         """Return the contract under which a file of this version is read; refuse what has none."""
         version, table = page.version, page.resource.table_name
         if version.provider != actor.organisation:
-            raise MarketplaceError(
-                "FORBIDDEN", "Only its provider delivers a file.", "仅数据提供方可交付文件。"
-            )
+            raise refusals.not_found()
         if version.state not in OPEN:
             raise MarketplaceError(
                 "WRONG_STATE",

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from anyio.to_thread import run_sync
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -77,20 +77,21 @@ class Idempotent:
             await again(scope, receive, send)
             return
         claim = Claim(key, fingerprint, self._clock)
-        answer = await self._carried_out(scope, receive, body, claim)
-        kept = answer.status < SERVER_ERROR and len(answer.body) <= LARGEST
-        if claim.made and kept:
+        sent = await self._carried_out(scope, receive, body, claim)
+        answer = _answer(sent)
+        if claim.made and answer.status < SERVER_ERROR and len(answer.body) <= LARGEST:
             await run_sync(self._keep, key, answer)
-        await _response(answer)(scope, receive, send)
+        for message in sent:
+            await send(message)
 
     async def _carried_out(
         self, scope: Scope, receive: Receive, body: bytes, claim: Claim
-    ) -> Answer:
-        sent = [{"type": "http.request", "body": body, "more_body": False}]
+    ) -> list[Message]:
+        given = [{"type": "http.request", "body": body, "more_body": False}]
         parts: list[Message] = []
 
         async def replayed() -> Message:
-            return sent.pop() if sent else await receive()
+            return given.pop() if given else await receive()
 
         async def caught(message: Message) -> None:
             parts.append(message)
@@ -100,10 +101,7 @@ class Idempotent:
             await self._app(scope, replayed, caught)
         finally:
             MARK.reset(before)
-        start, *rest = parts
-        found = MutableHeaders(raw=list(start["headers"]))
-        kept = tuple((name, found[name]) for name in KEPT_HEADERS if name in found)
-        return Answer(start["status"], kept, b"".join(m.get("body", b"") for m in rest))
+        return parts
 
     def _again(self, key: Key, fingerprint: str) -> Response | None:
         """Return the answer to a request that was carried out already, or None."""
@@ -147,6 +145,13 @@ def _key(authorization: str, given: str) -> Key:
             f"Idempotency-Key: {error}. A random UUID will do.",
             "Idempotency-Key 格式不符，建议使用随机 UUID。",
         ) from error
+
+
+def _answer(sent: list[Message]) -> Answer:
+    start, *rest = sent
+    found = Headers(raw=start["headers"])
+    kept = tuple((name, found[name]) for name in KEPT_HEADERS if name in found)
+    return Answer(start["status"], kept, b"".join(m.get("body", b"") for m in rest))
 
 
 def _response(answer: Answer) -> Response:

@@ -210,7 +210,10 @@ class RiskDesk:
         """Stop the organisation that an event is about, as a person with that right."""
         with self._desk.database.reading() as connection:
             event = _found(store.get(connection, event_id))
-        self._permit(person, "handleRisk", event)
+        try:
+            self._permit(person, "handleRisk", event)
+        except MarketplaceError as denial:
+            raise self._shown(person, denial) from denial
         if event.state is State.CLOSED or not event.hit.tenant:
             raise MarketplaceError(
                 "WRONG_STATE",
@@ -255,8 +258,16 @@ class RiskDesk:
                     self._desk.tell(connection, [taken.handler], "risk:assigned", event.id, said)
         except MarketplaceError as denial:
             self._desk.refuse(person, f"risk-{step.value}", event_id, denial)
-            raise
+            raise self._shown(person, denial) from denial
         return event
+
+    def _shown(self, person: Person, denial: MarketplaceError) -> MarketplaceError:
+        """Return a denial to who may know of events at all; for others there is no such event."""
+        try:
+            self._permit(person, "watchRisk", None)
+        except MarketplaceError:
+            return not_found()
+        return denial
 
     def _note(
         self, connection: Connection, person: Person, made: Decision, what: dict[str, Plain]

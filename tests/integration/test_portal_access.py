@@ -174,7 +174,7 @@ def test_nobody_else_judges(lab: Lab, user: str) -> None:
         denied = lab.events(Event.ACCESS_DENIED)
         given = {"stage": "review", "verdict": "agree", "text_sha256": waiting.sha256}
         sent = send(client, f"/access/requests/{waiting.id}/decision", **given)
-        assert sent.status_code == 403
+        assert sent.status_code == (403 if user in ("analyst", "regulator") else 404)
         assert lab.events(Event.ACCESS_DENIED) == denied + 1, "the refusal is an entry"
 
 

@@ -57,7 +57,7 @@ from marketplace.described import describe
 from marketplace.grading import api as grading_api
 from marketplace.grading.alerts import Warnings
 from marketplace.grading.policy import Policies, load_bodies, load_grading, load_negative_list
-from marketplace.http import HANDLERS, V1, LimitedBody, known_query
+from marketplace.http import HANDLERS, V1, LimitedBody, NoSniff, known_query
 from marketplace.idempotency.middleware import Idempotent, forgetter
 from marketplace.identity import api as identity_api
 from marketplace.identity.service import Sessions
@@ -182,6 +182,7 @@ def _assembled(
         watch,
         RiskDesk(desk, grants, risk),
         Reports(desk, log, signers[0], watch, lambda: law.negative_list),
+        settings.public_url,
     )
 
 
@@ -243,6 +244,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's own way
     app.add_middleware(Tagged)
     app.add_middleware(Idempotent, database=services.database, clock=clock)
+    app.add_middleware(NoSniff)
     app.add_middleware(LimitedBody)  # the outermost: what is too large is read by nobody
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, model_validator
 from sqlalchemy.exc import DataError, InternalError, OperationalError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 
 from marketplace.asgi import App, Message, Receive, Scope, Send
@@ -233,6 +234,26 @@ def _query_of(document: dict[str, Any], path: str, method: str) -> dict[str, boo
         for p in described.get("parameters", ())
         if p["in"] == "query"
     }
+
+
+class NoSniff:
+    """ASGI middleware: every answer is of the kind that it says, and browsers guess no other."""
+
+    def __init__(self, app: App) -> None:
+        """Wrap `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add the header to what is sent."""
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                headers["x-content-type-options"] = "nosniff"
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        await self._app(scope, receive, named)
 
 
 class LimitedBody:

@@ -53,3 +53,5 @@ class Services:
     watch: Watch
     risks: RiskDesk
     reports: Reports
+    public_url: str
+    """Where people reach the lab, without a slash at the end."""

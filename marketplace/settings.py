@@ -10,6 +10,7 @@ ACCESS = POLICIES / "access.yaml"
 DEMAND = POLICIES / "demand.yaml"
 CEDAR = POLICIES / "cedar"
 CONTRACTS = POLICIES / "contracts"
+PUBLIC_URL = "http://localhost:8000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Settings:
     """The mail server that notices leave by, if any."""
     witnesses: str = ""
     """Who is asked to sign the log's checkpoints: URLs and keys (`LAB_WITNESSES`)."""
+    public_url: str = PUBLIC_URL
+    """Where people reach the lab (`LAB_PUBLIC_URL`), whatever host a caller claims."""
 
     @property
     def cedar(self) -> Path:
@@ -101,6 +104,7 @@ class Settings:
             policy=own if own.exists() else POLICY,
             witnesses=environment.get("LAB_WITNESSES", ""),
             mail=MailSettings.of(environment),
+            public_url=(environment.get("LAB_PUBLIC_URL") or PUBLIC_URL).rstrip("/"),
         )
 
     def policy_file(self, name: str) -> Path:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from marketplace.catalogue.states import Actor
 from marketplace.conditions import IfMatch
 from marketplace.errors import MarketplaceError
 from marketplace.grading.model import Degree, Impact, ImpactObject, Lane
-from marketplace.http import Caller, Here, StrictBody
+from marketplace.http import V1, Caller, Here, StrictBody
 from marketplace.identity.model import Person
 from marketplace.paging import Paged, Pager, pager
 from marketplace.stamp import expecting
@@ -143,10 +143,10 @@ class LinkedData(JSONResponse):
 
 
 @router.get("/resources/{id_}/dcat", response_class=LinkedData)
-def dcat(id_: ResourceId, here: Here, caller: Caller, request: Request) -> LinkedData:
+def dcat(id_: ResourceId, here: Here, caller: Caller) -> LinkedData:
     """Return a resource as a DCAT-AP 3 catalogue of one."""
     page = here.catalogue.page(actor_of(caller), id_)
-    base = f"{str(request.base_url).rstrip('/')}/api/v1/catalogue"
+    base = f"{here.public_url}{V1}/catalogue"
     body = exports.dcat([page], here.catalogue.policies.bodies, base)
     return LinkedData(body)
 

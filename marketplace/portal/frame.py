@@ -92,7 +92,7 @@ Given = Annotated[Sent, Depends(_sent)]
 
 def framed(services: Services, clock: Callable[[], dt.datetime]) -> FastAPI:
     """Return an application without pages: headers, static files, and what refusals look like."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services, app.state.clock = services, clock
     app.state.browsers = Browsers(services.database, services.directory, services.sessions, clock)
     app.mount("/static", StaticFiles(directory=HERE / "static"))

@@ -1,5 +1,6 @@
 """The HTTP service through its own client; the stand-in in memory keeps the same contract."""
 
+import copy
 import json
 import os
 import stat
@@ -25,6 +26,7 @@ from marketplace.client import (
 )
 from marketplace.releases.service import SMALL_ANSWER_BYTES
 from tests.support.databases import environment
+from tests.support.every_route import BODIES
 from tests.support.marketplace import (
     ALLOTMENT,
     COST,
@@ -230,263 +232,6 @@ def test_64_retries_of_one_operation_are_charged_once(server: Running) -> None:
     client.close()
 
 
-GATEWAY_ROUTES = (
-    ("POST", "/api/v1/sessions"),
-    ("POST", "/api/v1/reservations"),
-    ("PUT", "/api/v1/releases/x"),
-    ("GET", "/api/v1/reservations/x/releases"),
-    ("POST", "/api/v1/reservations/x/nothing-read"),
-    ("POST", "/api/v1/lake/versions"),
-    ("POST", "/api/v1/reservations/x/failed"),
-    ("GET", "/api/v1/tenants/demo-bank/releases/x/answer"),
-    ("GET", "/api/v1/tenants/demo-bank/budget?domain=enterprise"),
-)
-USER_ROUTES = (
-    ("GET", "/api/v1/budget/calendar"),
-    ("GET", "/api/v1/budget/questions"),
-    ("GET", "/api/v1/budget/datasets"),
-    ("GET", "/api/v1/budget/datasets/x"),
-    ("GET", "/api/v1/budget?domain=enterprise"),
-    ("GET", "/api/v1/queries"),
-    ("GET", "/api/v1/receipts/x"),
-    ("GET", "/api/v1/releases/x/answer"),
-)
-WORKFLOW_ROUTES = (
-    ("GET", "/api/v1/budget/proposals"),
-    ("POST", "/api/v1/budget/proposals"),
-    ("POST", "/api/v1/budget/proposals/x/decision"),
-    ("POST", "/api/v1/budget/proposals/x/withdrawal"),
-    ("GET", "/api/v1/access/drafts"),
-    ("GET", "/api/v1/access/grants"),
-    ("POST", "/api/v1/access/grants/x/renewals"),
-    ("POST", "/api/v1/access/grants/x/revocation"),
-    ("GET", "/api/v1/access/inbox"),
-    ("GET", "/api/v1/access/notices"),
-    ("POST", "/api/v1/access/notices/x/read"),
-    ("GET", "/api/v1/access/requests"),
-    ("POST", "/api/v1/access/requests"),
-    ("GET", "/api/v1/access/requests/x"),
-    ("PUT", "/api/v1/access/requests/x"),
-    ("POST", "/api/v1/access/requests/x/approvals"),
-    ("POST", "/api/v1/access/requests/x/reviews"),
-    ("POST", "/api/v1/access/requests/x/withdrawal"),
-    ("POST", "/api/v1/access/stand-ins"),
-    ("GET", "/api/v1/access/stops"),
-    ("POST", "/api/v1/access/stops"),
-    ("POST", "/api/v1/access/stops/x/lift"),
-    ("GET", "/api/v1/access/waits"),
-    ("GET", "/api/v1/contracts"),
-    ("POST", "/api/v1/contracts"),
-    ("POST", "/api/v1/contracts/x/destruction"),
-    ("POST", "/api/v1/contracts/x/exit"),
-    ("POST", "/api/v1/contracts/x/signatures"),
-    ("GET", "/api/v1/demands"),
-    ("POST", "/api/v1/demands"),
-    ("GET", "/api/v1/demands/satisfaction"),
-    ("GET", "/api/v1/demands/x"),
-    ("POST", "/api/v1/demands/x/x"),
-    ("GET", "/api/v1/funnel"),
-    ("POST", "/api/v1/funnel/x"),
-    ("GET", "/api/v1/policy"),
-    ("GET", "/api/v1/policy/decisions"),
-    ("GET", "/api/v1/reports"),
-    ("GET", "/api/v1/reports/x"),
-    ("GET", "/api/v1/risk/events"),
-    ("GET", "/api/v1/risk/events/x"),
-    ("POST", "/api/v1/risk/events/x/assignment"),
-    ("POST", "/api/v1/risk/events/x/closing"),
-    ("POST", "/api/v1/risk/events/x/comments"),
-    ("POST", "/api/v1/risk/events/x/stop"),
-    ("GET", "/api/v1/risk/rules"),
-)
-"""Who may do what there is a matrix of its own (attacks, H1); here: nobody without a token."""
-RESOURCE = f"/api/v1/catalogue/resources/{'a' * 32}"
-CATALOGUE_ROUTES = (
-    ("GET", "/api/v1/catalogue/resources"),
-    ("GET", "/api/v1/catalogue/resources.csv"),
-    ("GET", RESOURCE),
-    ("GET", f"{RESOURCE}/history"),
-    ("GET", f"{RESOURCE}/dcat"),
-    ("GET", f"{RESOURCE}/odcs"),
-    ("GET", f"{RESOURCE}/versions/1"),
-    ("GET", f"{RESOURCE}/versions/1/file"),
-    ("GET", f"{RESOURCE}/regradings"),
-    ("GET", "/api/v1/catalogue/classes"),
-    ("GET", "/api/v1/catalogue/examinations"),
-    ("GET", "/api/v1/catalogue/regradings"),
-    ("GET", "/api/v1/negative-list"),
-    ("GET", "/api/v1/negative-list/alerts"),
-)
-PROVIDER_ROUTES = (
-    ("POST", "/api/v1/catalogue/resources"),
-    ("POST", f"{RESOURCE}/versions"),
-    ("PUT", f"{RESOURCE}/versions/1"),
-    ("POST", f"{RESOURCE}/versions/1/submit"),
-    ("PUT", f"{RESOURCE}/versions/1/file?form=csv"),
-    ("POST", f"{RESOURCE}/versions/1/publish"),
-    ("POST", f"{RESOURCE}/versions/1/withdraw"),
-    ("POST", f"{RESOURCE}/versions/1/examination"),
-)
-REGRADING_ROUTES = (
-    ("POST", f"{RESOURCE}/regradings"),
-    ("POST", f"/api/v1/catalogue/regradings/{'a' * 32}/decision"),
-)
-OPEN_ROUTES = (
-    ("GET", "/api/v1/log/checkpoint"),
-    ("GET", "/api/v1/log/proofs/0"),
-    ("GET", "/api/v1/log/consistency/1"),
-    ("GET", "/api/v1/log/verifier"),
-)
-
-
-GROUND = {"basis": "incident", "reference": "case 1"}
-AUDIT_ROUTES = (
-    ("POST", "/api/v1/log/openings"),
-    ("POST", "/api/v1/log/erasures"),
-    ("POST", "/api/v1/log/purges"),
-)
-
-
-def valid_body(path: str) -> dict[str, object]:
-    if path.startswith("/api/v1/catalogue/"):
-        if path.endswith(("submit", "publish", "withdraw")):
-            return {"digest": digest("x")}
-        if path.endswith("examination"):
-            return {"digest": digest("x"), "approve": True}
-        if path.endswith("decision"):
-            return {"approve": True}
-        if path.endswith("regradings"):
-            return {"field": "x", "event": "many_people", "facts": {}, "evidence": "x"}
-        return {
-            "code": "302009/000001",
-            "title_zh": "x",
-            "title_en": "x",
-            "theme": "tax",
-            "update_cycle": "monthly",
-            "share_type": "not",
-            "open_type": "not",
-            "items": [{"name": "x", "title_zh": "x", "title_en": "x", "logical_type": "string"}],
-        }
-    return {
-        "/api/v1/sessions": {"token": "x" * 40},
-        "/api/v1/reservations": {
-            "operation_id": "x",
-            "user": "analyst",
-            "tenant": FIRM,
-            "purpose": "",
-            "epsilon": "0.5",
-            "tables": [{"name": "tax_summary", "version": "v1"}],
-            "plan_digest": digest("x"),
-            "items": [
-                {
-                    "digest": digest("x"),
-                    "domain": "enterprise",
-                    "cohorts": [2025],
-                    "micro_rho": 1,
-                    "delta_1e12": 0,
-                }
-            ],
-        },
-        "/api/v1/releases/x": {
-            "fencing_token": "x",
-            "items": [],
-            "tables": [{"name": "tax_summary", "version": "v1"}],
-        },
-        "/api/v1/reservations/x/nothing-read": {"fencing_token": "x", "attestation": "x"},
-        "/api/v1/reservations/x/failed": {"fencing_token": "x"},
-        "/api/v1/lake/versions": {
-            "versions": [
-                {
-                    "table": "tax_summary",
-                    "version": "v1",
-                    "contract_digest": digest("contract"),
-                    "manifest_digest": digest("manifest"),
-                }
-            ]
-        },
-        "/api/v1/log/openings": {**GROUND, "key": "x", "entries": [0]},
-        "/api/v1/log/erasures": {**GROUND, "subject": "x"},
-        "/api/v1/log/purges": GROUND,
-    }.get(path, {})
-
-
-def status_of(server: Running, method: str, path: str, bearer: str | None) -> int:
-    headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
-    body = valid_body(path) if method in ("POST", "PUT") else None
-    answer = httpx.request(method, server.url + path, headers=headers, json=body)
-    if answer.status_code >= 400:
-        assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code
-
-
-def test_every_route_opens_to_its_own_callers_only(server: Running) -> None:
-    user, service = token(server.settings, "bank-risk"), gateway_token(server.settings)
-    for method, path in GATEWAY_ROUTES:
-        for bearer in (None, "wrong-token-wrong", user):
-            assert status_of(server, method, path, bearer) in (401, 403), (path, bearer)
-    for method, path in PROVIDER_ROUTES:
-        for bearer in (None, "wrong-token-wrong", service):
-            assert status_of(server, method, path, bearer) == 401, (path, bearer)
-        assert status_of(server, method, path, user) == 403, path
-    for method, path in REGRADING_ROUTES:
-        for bearer in (None, "wrong-token-wrong", service):
-            assert status_of(server, method, path, bearer) == 401, (path, bearer)
-        assert status_of(server, method, path, user) == 404, path
-    for method, path in (*USER_ROUTES, *CATALOGUE_ROUTES):
-        for bearer in (None, "wrong-token-wrong", service):
-            assert status_of(server, method, path, bearer) == 401, (path, bearer)
-        assert status_of(server, method, path, user) in (200, 404)
-    for method, path in AUDIT_ROUTES:
-        for bearer in (None, "wrong-token-wrong", service):
-            assert status_of(server, method, path, bearer) == 401, (path, bearer)
-        for name in ("bank-risk", "regulator", "system-admin", "security-admin"):
-            assert status_of(server, method, path, token(server.settings, name)) == 403, path
-    for method, path in WORKFLOW_ROUTES:
-        for bearer in (None, "wrong-token-wrong", service):
-            assert status_of(server, method, path, bearer) == 401, (path, bearer)
-        assert status_of(server, method, path, user) not in (401, 500), path
-    client = MarketplaceClient(server.url, service)
-    client.session(user)
-    client.close()
-    for method, path in OPEN_ROUTES:
-        assert status_of(server, method, path, None) == 200
-
-
-def test_the_route_tables_of_this_test_are_complete() -> None:
-    spec = json.loads(GOLDEN.read_text())
-    known = {
-        (
-            m,
-            p.split("?")[0]
-            .replace("/x", "/{}")
-            .replace("/demo-bank/", "/{}/")
-            .replace("/0", "/{}")
-            .replace(f"/{'a' * 32}", "/{}")
-            .replace("/versions/1", "/versions/{}"),
-        )
-        for m, p in (
-            *GATEWAY_ROUTES,
-            *USER_ROUTES,
-            *WORKFLOW_ROUTES,
-            *OPEN_ROUTES,
-            *AUDIT_ROUTES,
-            *CATALOGUE_ROUTES,
-            *PROVIDER_ROUTES,
-            *REGRADING_ROUTES,
-        )
-    }
-    known = {(m, "/api/v1/log/consistency/{}" if "consistency" in p else p) for m, p in known}
-    named = {
-        (
-            method.upper(),
-            "/".join("{}" if part.startswith("{") else part for part in path.split("/")),
-        )
-        for path, methods in spec["paths"].items()
-        for method in methods
-    }
-    assert named == known
-
-
 @pytest.mark.parametrize("header", ["", "Bearer", "Basic abc", "Token abc", "bearer\tabc"])
 def test_a_credential_of_another_form_opens_nothing(server: Running, header: str) -> None:
     answer = httpx.get(f"{server.url}/api/v1/queries", headers={"authorization": header})
@@ -515,7 +260,7 @@ def test_a_credential_of_another_form_opens_nothing(server: Running, header: str
 def test_a_malformed_reservation_is_refused_without_repeating_it(
     server: Running, change: dict[str, object], where: str
 ) -> None:
-    body = {**valid_body("/api/v1/reservations"), **change}
+    body = {**copy.deepcopy(BODIES["/reservations"]), **change}
     headers = {"authorization": f"Bearer {gateway_token(server.settings)}"}
     answer = httpx.post(f"{server.url}/api/v1/reservations", json=body, headers=headers)
     problem = answer.json()
@@ -544,7 +289,7 @@ def test_a_malformed_reservation_is_refused_without_repeating_it(
 def test_a_release_that_would_cost_nothing_is_refused(
     server: Running, change: dict[str, object]
 ) -> None:
-    body = valid_body("/api/v1/reservations")
+    body = copy.deepcopy(BODIES["/reservations"])
     items = body["items"]
     assert isinstance(items, list)
     items[0].update(change)

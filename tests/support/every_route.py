@@ -16,8 +16,8 @@ from privacy.dp.budget import Budget
 from tests.support.marketplace import ask, digest, gateway_token, token
 from tests.support.portal import PEOPLE, Lab, filled
 
-NOBODY, GATEWAY = "nobody", "gateway"
-CALLERS = (NOBODY, GATEWAY, *(name for name, _, _ in SEEDED))
+NOBODY, STRANGER, GATEWAY = "nobody", "stranger", "gateway"
+CALLERS = (NOBODY, STRANGER, GATEWAY, *(name for name, _, _ in SEEDED))
 ABSENT = "0" * 32
 """An id of nothing."""
 GROUND = {"basis": "incident", "reference": "case 1"}
@@ -230,6 +230,8 @@ def bearer(lab: Lab, caller: str) -> dict[str, str]:
     match caller:
         case "nobody":
             return {}
+        case "stranger":
+            return {"authorization": "Bearer a-token-of-nobody"}
         case "gateway":
             return {"authorization": f"Bearer {gateway_token(lab.settings)}"}
     return {"authorization": f"Bearer {token(lab.settings, caller)}"}

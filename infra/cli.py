@@ -147,14 +147,16 @@ def _bench(given: argparse.Namespace) -> int:
 
 
 def _backup(given: argparse.Namespace) -> int:
-    backup.backup(home_from(given.home), given.directory)
-    print(f"Copied to {given.directory}. It holds keys: keep it as safe as the home itself.")
+    files = backup.backup(home_from(given.home), given.directory)
+    print(
+        f"Copied {files} files to {given.directory}. They hold keys: keep them as safe as the home."
+    )
     return 0
 
 
 def _restore(given: argparse.Namespace) -> int:
     home = home_from(given.home)
-    backup.restore(home, given.directory)
+    backup.restore(home, given.directory, given.newer_than)
     print(
         f"Restored to {home.root}. Its ledger knows nothing of what was spent after the copy was "
         "made: never open it to users beside, or instead of, a home that went on answering."
@@ -219,6 +221,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, act in (("backup", _backup), ("restore", _restore)):
         copy = add(name, act, f"{name} the home of a stopped lab", at_home)
         copy.add_argument("directory", type=Path)
+    copy.add_argument(
+        "--newer-than",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="refuse a copy whose log does not contain this checkpoint, which somebody kept",
+    )
     measure = add("bench", _bench, "time and error beside plain Spark", at_ports)
     parts = (
         *BENCHES,

@@ -206,7 +206,7 @@ def answered(error: Exception) -> JSONResponse:
     return handler(Request({"type": "http"}), error)
 
 
-def known_query(request: Request) -> None:
+async def known_query(request: Request) -> None:
     """Refuse parameters that the route does not know, and those given twice that it takes once."""
     path = V1 + request.scope["route"].path
     known = _query_of(request.app.openapi(), path, request.method)

@@ -109,27 +109,6 @@ def make_home(path: Path) -> None:
     (path / "lake" / "t.parquet").write_bytes(b"cipher")
 
 
-def test_a_backup_restores_to_an_empty_place_and_leaves_caches_behind(tmp_path):
-    home, copy, again = tmp_path / "home", tmp_path / "copy", tmp_path / "again"
-    make_home(home)
-
-    assert main(["backup", "--home", str(home), str(copy)]) == 0
-    assert main(["restore", "--home", str(again), str(copy)]) == 0
-
-    assert (again / "lake" / "t.parquet").read_bytes() == b"cipher"
-    assert not (copy / "run").exists()
-    assert copy.stat().st_mode & 0o077 == 0
-
-
-def test_a_restore_never_overwrites_a_ledger(tmp_path, capsys):
-    home, copy = tmp_path / "home", tmp_path / "copy"
-    make_home(home)
-    main(["backup", "--home", str(home), str(copy)])
-
-    assert main(["restore", "--home", str(home), str(copy)]) == 1
-    assert "is not empty" in capsys.readouterr().err
-
-
 def test_a_running_lab_is_not_copied(tmp_path, capsys):
     home = tmp_path / "home"
     make_home(home)

@@ -7,6 +7,7 @@ group of its own, so that what it started (a JVM) can be ended with it.
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from infra.errors import LabError
@@ -32,6 +34,9 @@ STEADY_SECONDS = 60
 """A service that ran this long before it crashed starts again without a grown pause."""
 
 SUPERVISOR = "supervisor"
+
+LOG_BYTES, LOGS_KEPT = 10 * 2**20, 3
+"""A log that grew beyond this is set aside; so many that were set aside are kept."""
 
 
 @dataclass(slots=True)
@@ -115,6 +120,8 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(4 * POLL_SECONDS):
+            for service in self.services:
+                set_aside(self.home.log(service.name))
             for index, running in enumerate(self._running):
                 if running.resume_at is None and running.child.poll() is not None:
                     self._note_crash(running)
@@ -155,6 +162,24 @@ class Supervisor:
         draft = self.home.run / "state.draft"
         draft.write_text(json.dumps({"phase": phase, "ports": ports}) + "\n")
         draft.replace(self.home.run / "state.json")
+
+
+def set_aside(log: Path, most: int = LOG_BYTES, kept: int = LOGS_KEPT) -> bool:
+    """Begin a log anew when it is too large; say whether it was.
+
+    The process goes on writing into the same file, at its new end, so nothing has to be told to
+    it; a line that is written between the copy and the cut is lost.
+    """
+    if not log.exists() or log.stat().st_size <= most:
+        return False
+    names = [log, *(log.with_name(f"{log.name}.{number}") for number in range(1, kept + 1))]
+    for younger, older in reversed(list(pairwise(names[1:]))):
+        if younger.exists():
+            younger.replace(older)
+    shutil.copyfile(log, names[1])
+    names[1].chmod(0o600)
+    os.truncate(log, 0)
+    return True
 
 
 def stop_leftovers(home: Home) -> list[str]:

@@ -1,13 +1,14 @@
 """`python -m marketplace`: serve (default), seed a home, load a catalogue, recount the ledger."""
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
 
 import uvicorn
 
-from marketplace import db
+from marketplace import db, process_log
 from marketplace.app import LedgerBehindLogError, assemble, build, grading_policies, now
 from marketplace.audit.published import LogDamagedError
 from marketplace.budgets.policy import PolicyChangedError
@@ -89,6 +90,8 @@ def _replay(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, port: int) -> int:
+    process_log.to_stderr()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line per call to a witness
     # First start of a home: identities with random tokens, kept as hashes only.
     seed(settings.home, keep_tokens=False)
     try:
@@ -107,6 +110,7 @@ def _serve(settings: Settings, port: int) -> int:
         host="127.0.0.1",
         port=port,
         log_level="warning",
+        log_config=None,
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )

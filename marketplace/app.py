@@ -200,6 +200,7 @@ def build(services: Services, clock: Callable[[], datetime] = now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        describe(app)  # before the first request, which would wait for it
         services.witnessing.start()
         services.worker.start()
         yield

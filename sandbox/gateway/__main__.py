@@ -17,6 +17,7 @@ from sandbox.engine.duckdb import DuckDbEngine
 from sandbox.engine.room import EMBEDDED_ROWS, EngineRoom, LakeTables
 from sandbox.engine.spark import SparkEngine, SparkSettings
 from sandbox.engine.stage import StageError
+from sandbox.gateway import process_log
 from sandbox.gateway.answering import Answering
 from sandbox.gateway.auth import Authority
 from sandbox.gateway.execute import Executor
@@ -46,7 +47,7 @@ def main(grid: Grid | None = None, accepts: Callable[[Path], bool] = Path.is_dir
     if timing not in ("on", "off"):
         parser.error(f"LAB_STRICT_TIME is on or off, not {timing!r}")
     strict = timing == "on"
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    process_log.to_stderr()
     # One line per HTTP call would say who asked what and when: that belongs in the log of record.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home: Path = given.home.resolve()
